@@ -1,0 +1,94 @@
+//! The agent runner as a process of its own.
+
+use std::{env, io::IsTerminal, net::SocketAddr, path::PathBuf, time::Duration};
+
+use anyhow::Context;
+use clap::Parser;
+use proto::session::v1::session_store_client::SessionStoreClient;
+use serde::Deserialize;
+use shared::{
+    config::{Environment, Sources},
+    grpc,
+    process::{Identity, Process},
+    transport::{self, MAX_MESSAGE_BYTES},
+};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const IDENTITY: Identity = Identity { service_name: "agent-runner", log_level: "info", logs_to_terminal: false };
+
+/// Runs the agents: serves `clawdbot.agent.v1.AgentRunner`.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    /// The configuration file (JSON5) [default: ~/.clawdbot/clawdbot.json if present]
+    #[arg(long, value_name = "PATH")]
+    config: Option<PathBuf>,
+    /// Where to listen [env: CLAWDBOT_AGENT_RUNNER_LISTEN] [default: 127.0.0.1:18790]
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<String>,
+    /// Where the session store is [env: CLAWDBOT_SESSION_STORE_URL] [default: http://127.0.0.1:18791]
+    #[arg(long, value_name = "URL")]
+    session_store: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct RunnerSection {
+    listen: SocketAddr,
+    drain_ms: u64,
+}
+
+impl Default for RunnerSection {
+    fn default() -> Self {
+        Self { listen: ([127, 0, 0, 1], 18790).into(), drain_ms: 30_000 }
+    }
+}
+
+#[derive(Deserialize)]
+struct StoreSection {
+    #[serde(default = "default_store_url")]
+    url: String,
+}
+
+fn default_store_url() -> String {
+    "http://127.0.0.1:18791".to_owned()
+}
+
+impl Arguments {
+    fn into_sources(self) -> Sources {
+        let flags = [("services.agentRunner.listen", self.listen), ("services.sessionStore.url", self.session_store)];
+        Sources {
+            environment: Environment::new(env::vars_os()),
+            config_path: self.config,
+            flags: flags.into_iter().filter_map(|(key, value)| Some((key, value?))).collect(),
+        }
+    }
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let sources = Arguments::parse().into_sources();
+    let identity = Identity { logs_to_terminal: std::io::stderr().is_terminal(), ..IDENTITY };
+    let process = Process::start(identity, sources)?;
+    let served = serve(&process).await;
+    process.finish();
+    served
+}
+
+async fn serve(process: &Process) -> anyhow::Result<()> {
+    let RunnerSection { listen, drain_ms } = process.document.section("services.agentRunner")?;
+    let StoreSection { url } = process.document.section("services.sessionStore")?;
+    let store = transport::remote(&url).context("services.sessionStore.url")?;
+    let store = SessionStoreClient::new(store)
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES);
+    let runner = agent_runner::Config::load(&process.document, &process.environment)?.build(store).await?;
+    let listener = grpc::listen(listen).await?;
+    tracing::info!(address = %listener.local_addr()?, "the agent runner is listening");
+    let drain = Duration::from_millis(drain_ms);
+    let served = grpc::serve(listener, runner.server(), proto::DESCRIPTORS, process.shutdown.clone(), drain).await;
+    runner.shutdown().await;
+    Ok(served?)
+}

@@ -1,0 +1,215 @@
+//! What the runner is told by the configuration, and how it becomes a [`Service`].
+
+mod providers;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use proto::session::v1::session_store_client::SessionStoreClient;
+use serde::Deserialize;
+use shared::{
+    AgentId,
+    config::{self, Document, Environment},
+    transport::Transport,
+};
+
+use crate::{
+    agents::{Agent, Agents, ModelName},
+    service::{Service, Settings},
+    turn::Store,
+};
+use providers::Provider;
+pub(crate) use providers::{Models, Provided};
+
+/// The runner's configuration, read but not yet acted upon.
+#[derive(Debug)]
+pub struct Config {
+    agents: Agents,
+    providers: BTreeMap<String, Provider>,
+    settings: Settings,
+    store_call_timeout: Duration,
+    max_concurrent_calls: usize,
+}
+
+/// Why the runner cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The configuration cannot be read.
+    #[error(transparent)]
+    Config(#[from] config::Error),
+    /// A value makes no sense beside the others.
+    #[error("{key}: {reason}")]
+    Invalid {
+        /// The setting's path.
+        key: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The HTTP client for the model providers cannot be made.
+    #[error("cannot make an HTTP client")]
+    Http(#[from] reqwest::Error),
+    /// The embedded model's weights cannot be had.
+    #[cfg(feature = "local-model")]
+    #[error(transparent)]
+    Weights(#[from] crate::model::local::weights::Error),
+    /// The embedded model cannot be loaded.
+    #[cfg(feature = "local-model")]
+    #[error("cannot load the embedded model")]
+    LocalModel(#[from] crate::model::local::LoadError),
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct AgentsSection {
+    defaults: Defaults,
+    list: Vec<ListedAgent>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Defaults {
+    model: Option<ModelChoice>,
+    system_prompt: String,
+    timeout_seconds: u64,
+    idle_timeout_seconds: u64,
+}
+
+impl Default for Defaults {
+    fn default() -> Self {
+        Self { model: None, system_prompt: String::new(), timeout_seconds: 600, idle_timeout_seconds: 120 }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ListedAgent {
+    id: AgentId,
+    #[serde(default)]
+    default: bool,
+    #[serde(default)]
+    name: String,
+    model: Option<ModelChoice>,
+    system_prompt: Option<String>,
+}
+
+/// A model, alone or with the ones to fall back on.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged, expecting = "expected `provider/model`, or an object with `primary`")]
+enum ModelChoice {
+    Name(ModelName),
+    WithFallbacks { primary: ModelName },
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct SessionSection {
+    window_messages: u32,
+    wait_ms: u64,
+    lease_ms: u64,
+}
+
+impl Default for SessionSection {
+    fn default() -> Self {
+        Self { window_messages: 200, wait_ms: 30_000, lease_ms: 30_000 }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct RunnerSection {
+    max_concurrent_calls: usize,
+}
+
+impl Default for RunnerSection {
+    fn default() -> Self {
+        Self { max_concurrent_calls: 4096 }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct StoreSection {
+    call_timeout_ms: u64,
+}
+
+impl Default for StoreSection {
+    fn default() -> Self {
+        Self { call_timeout_ms: 10_000 }
+    }
+}
+
+impl Config {
+    /// Reads the runner's sections. The environment names the provider when the file names none.
+    pub fn load(document: &Document, environment: &Environment) -> Result<Self, Error> {
+        let AgentsSection { defaults, list } = document.section("agents")?;
+        let session: SessionSection = document.section("session")?;
+        let store: StoreSection = document.section("services.sessionStore")?;
+        let runner: RunnerSection = document.section("services.agentRunner")?;
+        let providers = providers::load(document, environment)?;
+
+        let default_model = match &defaults.model {
+            Some(choice) => choice.primary(),
+            None => providers::default_model(&providers)?,
+        };
+        let agents = agents(list, &defaults, &default_model)?;
+        for (agent, key) in agents.iter().map(|agent| (agent, format!("agents.list ({})", agent.id))) {
+            if !providers.contains_key(&agent.model.provider) {
+                let reason = format!("there is no model provider `{}`", agent.model.provider);
+                return Err(Error::Invalid { key, reason });
+            }
+        }
+        let settings = Settings {
+            run_timeout: Duration::from_secs(defaults.timeout_seconds),
+            idle_timeout: Duration::from_secs(defaults.idle_timeout_seconds),
+            lease: Duration::from_millis(session.lease_ms),
+            lease_wait: Duration::from_millis(session.wait_ms),
+            window_messages: session.window_messages,
+        };
+        let store_call_timeout = Duration::from_millis(store.call_timeout_ms);
+        Ok(Self { agents, providers, settings, store_call_timeout, max_concurrent_calls: runner.max_concurrent_calls })
+    }
+
+    /// Makes the runner. With the embedded model this looks for its weights, fetches them if need be, and loads them.
+    pub async fn build(self, store: SessionStoreClient<Transport>) -> Result<Service, Error> {
+        let wanted = self.agents.iter().map(|agent| agent.model.provider.clone()).collect();
+        let models = providers::build(self.providers, &wanted, self.settings.idle_timeout).await?;
+        let store = Store::new(store, &self.settings, self.store_call_timeout);
+        Ok(Service::new(self.agents, models, store, self.settings, self.max_concurrent_calls))
+    }
+}
+
+impl ModelChoice {
+    fn primary(&self) -> ModelName {
+        match self {
+            Self::Name(name) | Self::WithFallbacks { primary: name } => name.clone(),
+        }
+    }
+}
+
+/// The agents of the list, or one called `main`. The default is the first that says so, else the first.
+fn agents(list: Vec<ListedAgent>, defaults: &Defaults, default_model: &ModelName) -> Result<Agents, Error> {
+    let default_index = list.iter().position(|agent| agent.default).unwrap_or(0);
+    let mut agents: Vec<Agent> = list
+        .into_iter()
+        .map(|agent| Agent {
+            id: agent.id,
+            name: agent.name,
+            model: agent.model.as_ref().map_or_else(|| default_model.clone(), ModelChoice::primary),
+            system_prompt: agent.system_prompt.unwrap_or_else(|| defaults.system_prompt.clone()),
+        })
+        .collect();
+    if agents.is_empty() {
+        agents.push(Agent {
+            id: "main".parse().expect("`main` is a valid agent id"),
+            name: String::new(),
+            model: default_model.clone(),
+            system_prompt: defaults.system_prompt.clone(),
+        });
+    }
+    Agents::new(agents, default_index).map_err(|duplicate| Error::Invalid {
+        key: "agents.list".to_owned(),
+        reason: format!("two agents are called `{duplicate}`"),
+    })
+}
+
+#[cfg(test)]
+mod tests;

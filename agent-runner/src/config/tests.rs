@@ -1,0 +1,68 @@
+//! What the configuration means for agents and models.
+
+use std::path::Path;
+
+use shared::config::Sources;
+
+use super::*;
+
+fn load(text: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
+    let environment: Environment = environment.iter().copied().collect();
+    let sources = Sources { environment: environment.clone(), ..Sources::default() };
+    let document = Document::from_text(text, Path::new("clawdbot.json"), &sources).expect("readable");
+    Config::load(&document, &environment).map_err(|error| error.to_string())
+}
+
+fn models(config: &Config) -> Vec<String> {
+    config.agents.iter().map(|agent| format!("{}={}", agent.id, agent.model)).collect()
+}
+
+#[test]
+fn without_a_file_the_key_names_the_provider() {
+    let config = load("{}", &[("OPENAI_API_KEY", "k")]).expect("usable");
+    assert_eq!(models(&config), ["main=openai/gpt-5-mini"]);
+}
+
+#[cfg(feature = "local-model")]
+#[test]
+fn without_a_file_and_a_key_the_embedded_model_answers() {
+    let config = load("{}", &[]).expect("usable");
+    assert_eq!(models(&config), ["main=local/smollm2-135m-instruct"]);
+}
+
+#[cfg(not(feature = "local-model"))]
+#[test]
+fn without_any_model_the_error_says_what_to_do() {
+    let error = load("{}", &[]).expect_err("there is no model");
+    assert!(error.starts_with("agents.defaults.model: no model is configured; set OPENAI_API_KEY"), "{error}");
+}
+
+#[test]
+fn an_agent_has_its_own_model_or_the_default() {
+    let text = r#"{
+        models: {providers: {a: {baseUrl: "http://a/v1"}, b: {baseUrl: "http://b/v1", models: [{id: "m/1"}]}}},
+        agents: {
+            defaults: {model: {primary: "a/x", fallbacks: ["b/m/1"]}, systemPrompt: "Be brief."},
+            list: [{id: "one"}, {id: "two", model: "b/m/1", systemPrompt: "", default: true}],
+        },
+    }"#;
+    let config = load(text, &[]).expect("usable");
+    assert_eq!(models(&config), ["one=a/x", "two=b/m/1"]);
+    assert_eq!(config.agents.default_agent().id.as_str(), "two");
+    let prompts: Vec<&str> = config.agents.iter().map(|agent| agent.system_prompt.as_str()).collect();
+    assert_eq!(prompts, ["Be brief.", ""]);
+}
+
+#[test]
+fn what_makes_no_sense_is_named() {
+    let check = |text: &str, expected: &str| {
+        let error = load(text, &[("OPENAI_API_KEY", "k")]).expect_err("it makes no sense");
+        assert!(error.contains(expected), "{error}");
+    };
+    check("{agents: {list: [{id: 'a'}, {id: 'A'}]}}", "agents.list: two agents are called `a`");
+    check("{agents: {list: [{id: 'a b'}]}}", "agents.list[0].id");
+    check("{agents: {list: [{id: 'a', model: 'x/y'}]}}", "agents.list (a): there is no model provider `x`");
+    check("{agents: {defaults: {model: 'gpt'}}}", "agents.defaults.model");
+    check("{models: {providers: {x: {}}}}", "models.providers.x.baseUrl: is needed");
+    check("{models: {providers: {x: {api: 'telepathy'}}}}", "models.providers.x.api");
+}

@@ -1,0 +1,115 @@
+//! Why a run ends without an answer, and how the caller is told: the one place where errors become [`Failed`] events
+//! and [`Status`]es.
+
+use std::time::Duration;
+
+use proto::agent::v1::{Failed, FailureCode};
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+use crate::model;
+
+/// Everything that can end a run early.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// The request asks for what cannot be.
+    #[error("{reason}")]
+    Invalid {
+        /// The field as the client wrote it.
+        param: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The model did not answer.
+    #[error(transparent)]
+    Model(#[from] model::Error),
+    /// Other runs held the session for too long, or too many wait for it.
+    #[error("the session is busy with other requests: {0}")]
+    SessionBusy(String),
+    /// The session was taken over, reset or deleted while the run went on.
+    #[error("the session was reset, deleted or taken over while the answer was being written")]
+    LeaseLost,
+    /// The session store did not do its part.
+    #[error("the session store is not available")]
+    Store(#[source] Status),
+    /// The run took longer than it may.
+    #[error("the run took longer than {} s", .0.as_secs())]
+    TimedOut(Duration),
+    /// Somebody cancelled the run, or hung up.
+    #[error("the run was cancelled")]
+    Cancelled,
+}
+
+impl Failure {
+    pub(crate) fn code(&self) -> FailureCode {
+        match self {
+            Self::Invalid { .. } => FailureCode::InvalidRequest,
+            Self::SessionBusy(_) | Self::LeaseLost => FailureCode::SessionBusy,
+            Self::Store(_) => FailureCode::Unavailable,
+            Self::TimedOut(_) | Self::Model(model::Error::Idle(_)) => FailureCode::Timeout,
+            Self::Cancelled => FailureCode::Cancelled,
+            Self::Model(model::Error::RateLimited { .. }) => FailureCode::UpstreamRateLimit,
+            Self::Model(model::Error::Unauthorized) => FailureCode::UpstreamAuth,
+            Self::Model(model::Error::QuotaExceeded(_)) => FailureCode::InsufficientQuota,
+            Self::Model(model::Error::InvalidRequest(_)) => FailureCode::UpstreamInvalidRequest,
+            Self::Model(model::Error::ContextLengthExceeded(_)) => FailureCode::ContextLengthExceeded,
+            Self::Model(model::Error::Failed(_)) => FailureCode::UpstreamError,
+            Self::Model(model::Error::Overloaded) => FailureCode::Overloaded,
+        }
+    }
+
+    fn is_retryable(&self) -> bool {
+        match self {
+            Self::SessionBusy(_) | Self::LeaseLost | Self::Store(_) | Self::TimedOut(_) => true,
+            Self::Invalid { .. } | Self::Cancelled => false,
+            Self::Model(error) => match error {
+                model::Error::RateLimited { .. }
+                | model::Error::Failed(_)
+                | model::Error::Idle(_)
+                | model::Error::Overloaded => true,
+                model::Error::Unauthorized
+                | model::Error::QuotaExceeded(_)
+                | model::Error::InvalidRequest(_)
+                | model::Error::ContextLengthExceeded(_) => false,
+            },
+        }
+    }
+}
+
+impl From<&Failure> for Failed {
+    fn from(failure: &Failure) -> Self {
+        let retry_after = match failure {
+            Failure::Model(model::Error::RateLimited { retry_after, .. }) => *retry_after,
+            _ => None,
+        };
+        let param = match failure {
+            Failure::Invalid { param, .. } => *param,
+            _ => "",
+        };
+        Self {
+            code: failure.code().into(),
+            message: failure.to_string(),
+            retryable: failure.is_retryable(),
+            retry_after_ms: retry_after.map_or(0, |after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX)),
+            param: param.to_owned(),
+        }
+    }
+}
+
+/// What the store's answer means for a run.
+impl From<Status> for Failure {
+    fn from(status: Status) -> Self {
+        #[expect(clippy::wildcard_enum_match_arm, reason = "every other code means that the store did not work")]
+        match status.code() {
+            Code::ResourceExhausted => Self::SessionBusy(status.message().to_owned()),
+            Code::FailedPrecondition => Self::LeaseLost,
+            _ => Self::Store(status),
+        }
+    }
+}
+
+/// Refuses a call whose `param` is wrong, before there is a run.
+pub(crate) fn invalid_argument(param: &str, reason: &str) -> Status {
+    let details = ErrorDetails::with_bad_request_violation(param, reason);
+    Status::with_error_details(Code::InvalidArgument, format!("{param}: {reason}"), details)
+}

@@ -1,0 +1,14 @@
+//! The one agent codepath: every way in (HTTP, `clawdbot agent`) becomes a [`proto::agent::v1::RunRequest`], and every
+//! answer is the event stream of one run.
+
+mod agents;
+mod config;
+mod failure;
+pub mod model;
+mod prompt;
+mod run;
+mod service;
+mod turn;
+
+pub use config::{Config, Error};
+pub use service::Service;

@@ -1,0 +1,88 @@
+//! The seam behind which the model providers live.
+
+use std::{pin::Pin, time::Duration};
+
+use futures_util::Stream;
+use proto::{
+    agent::v1::{FinishReason, FunctionTool, GenerationOptions, ToolCallDelta, ToolChoice},
+    session::v1::{Message, Usage},
+};
+
+#[cfg(feature = "local-model")]
+pub mod local;
+pub mod openai;
+
+/// One question to a model.
+#[derive(Clone, Debug, Default)]
+pub struct Request {
+    /// The model's name at its provider, without the provider's id.
+    pub model: String,
+    /// The whole prompt, in order: instructions, transcript, what is new.
+    pub messages: Vec<Message>,
+    /// How to answer.
+    pub options: GenerationOptions,
+    /// The tools that the model may call.
+    pub tools: Vec<FunctionTool>,
+    /// Which tool it may or must call.
+    pub tool_choice: Option<ToolChoice>,
+}
+
+/// A piece of a model's answer.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// More text, never empty.
+    Text(String),
+    /// More reasoning, never empty.
+    Reasoning(String),
+    /// More of a tool call.
+    ToolCall(ToolCallDelta),
+    /// What the call cost; the last one counts.
+    Usage(Usage),
+    /// Why the answer ended. Only [`Event::Usage`] may follow.
+    Finished(FinishReason),
+}
+
+/// Why a model did not answer, by what the caller can do about it.
+///
+/// The texts are for the client: they hold no secret and no internal address.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The provider limits our rate.
+    #[error("the model provider is rate limiting: {message}")]
+    RateLimited {
+        /// What the provider says.
+        message: String,
+        /// When to try again, if the provider says so.
+        retry_after: Option<Duration>,
+    },
+    /// The provider does not take our key.
+    #[error("the model provider refused the gateway's credentials")]
+    Unauthorized,
+    /// The provider wants to be paid.
+    #[error("the model provider's quota is used up: {0}")]
+    QuotaExceeded(String),
+    /// The request is at fault.
+    #[error("the model provider refused the request: {0}")]
+    InvalidRequest(String),
+    /// The conversation is too long for the model.
+    #[error("the conversation is longer than the model can take: {0}")]
+    ContextLengthExceeded(String),
+    /// The provider is down, or broke off, or made no sense.
+    #[error("the model provider failed: {0}")]
+    Failed(String),
+    /// The provider was silent for too long.
+    #[error("the model provider sent nothing for {} s", .0.as_secs())]
+    Idle(Duration),
+    /// The embedded model has as much to do as it may.
+    #[error("the embedded model is busy")]
+    Overloaded,
+}
+
+/// An answer as it comes. It ends after [`Event::Finished`], or with an error.
+pub type EventStream = Pin<Box<dyn Stream<Item = Result<Event, Error>> + Send>>;
+
+/// Something that answers a prompt.
+pub trait Model: Send + Sync {
+    /// Asks the model. Nothing happens before the stream is polled, and dropping it stops the work behind it.
+    fn stream(&self, request: Request) -> EventStream;
+}

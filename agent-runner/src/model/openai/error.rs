@@ -1,0 +1,128 @@
+//! What a provider's errors mean.
+//!
+//! What the client is told is what the provider said of the request; what the provider said of itself or of our key
+//! goes to the log.
+
+use std::time::Duration;
+
+use reqwest::{
+    Response, StatusCode,
+    header::{HeaderMap, RETRY_AFTER},
+};
+use serde::Deserialize;
+
+use crate::model::Error;
+
+const MAX_BODY_BYTES: usize = 64 * 1024;
+const MAX_MESSAGE_CHARS: usize = 500;
+
+/// The error object of the API; everything in it may be missing, and some servers send plain text instead.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Details {
+    message: String,
+    code: serde_json::Value,
+    r#type: serde_json::Value,
+}
+
+#[derive(Deserialize)]
+struct Body {
+    error: Details,
+}
+
+/// The start of an error's body; a provider that sends no end of it is not waited for.
+pub(super) async fn read_body(mut response: Response) -> Vec<u8> {
+    let mut body = Vec::new();
+    while let Ok(Some(chunk)) = response.chunk().await {
+        body.extend_from_slice(&chunk);
+        if body.len() > MAX_BODY_BYTES {
+            break;
+        }
+    }
+    body
+}
+
+/// The `Retry-After` header, in its form of seconds.
+pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+}
+
+/// What an answer other than 2xx means.
+pub(super) fn from_status(provider_id: &str, status: StatusCode, retry_after: Option<Duration>, body: &[u8]) -> Error {
+    let details = serde_json::from_slice::<Body>(body).map(|body| body.error).unwrap_or_default();
+    tracing::warn!(
+        gen_ai.provider.name = provider_id,
+        http.response.status_code = status.as_u16(),
+        error.type = %details.r#type,
+        error.code = %details.code,
+        "a model provider refused a request"
+    );
+    let message = details.for_client();
+    match status {
+        _ if details.is_context_overflow() => Error::ContextLengthExceeded(message),
+        _ if details.is_quota() => Error::QuotaExceeded(message),
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Error::Unauthorized,
+        StatusCode::PAYMENT_REQUIRED => Error::QuotaExceeded(message),
+        StatusCode::TOO_MANY_REQUESTS => Error::RateLimited { message, retry_after },
+        StatusCode::REQUEST_TIMEOUT => Error::Failed(format!("HTTP {}", status.as_u16())),
+        _ if status.is_client_error() => Error::InvalidRequest(message),
+        _ => Error::Failed(format!("HTTP {}", status.as_u16())),
+    }
+}
+
+/// What an error in the middle of a stream means; there is no status to go by.
+pub(super) fn from_stream(details: &Details) -> Error {
+    let message = details.for_client();
+    if details.is_context_overflow() {
+        Error::ContextLengthExceeded(message)
+    } else if details.is_quota() {
+        Error::QuotaExceeded(message)
+    } else if details.is("rate_limit_exceeded") || details.is("rate_limit_error") || details.is("429") {
+        Error::RateLimited { message, retry_after: None }
+    } else {
+        Error::Failed(message)
+    }
+}
+
+/// What a broken connection means.
+pub(super) fn from_transport(provider_id: &str, error: &reqwest::Error, idle_timeout: Duration) -> Error {
+    let cause = std::iter::successors(std::error::Error::source(error), |error| error.source()).last();
+    let cause = cause.map(ToString::to_string).unwrap_or_default();
+    tracing::warn!(gen_ai.provider.name = provider_id, cause, "a model provider cannot be reached or broke off");
+    if error.is_timeout() && !error.is_connect() {
+        Error::Idle(idle_timeout)
+    } else if error.is_connect() {
+        Error::Failed("it cannot be reached".to_owned())
+    } else {
+        Error::Failed("the connection to it broke".to_owned())
+    }
+}
+
+impl Details {
+    fn is(&self, name: &str) -> bool {
+        [&self.code, &self.r#type].into_iter().any(|value| match value {
+            serde_json::Value::String(text) => text == name,
+            serde_json::Value::Number(number) => number.to_string() == name,
+            _ => false,
+        })
+    }
+
+    fn is_quota(&self) -> bool {
+        self.is("insufficient_quota") || self.is("billing_not_active") || self.is("402")
+    }
+
+    fn is_context_overflow(&self) -> bool {
+        let message = self.message.to_ascii_lowercase();
+        self.is("context_length_exceeded")
+            || ["maximum context length", "context window", "context length", "prompt is too long"]
+                .iter()
+                .any(|phrase| message.contains(phrase))
+    }
+
+    fn for_client(&self) -> String {
+        if self.message.is_empty() {
+            return "it gave no reason".to_owned();
+        }
+        self.message.chars().take(MAX_MESSAGE_CHARS).collect()
+    }
+}

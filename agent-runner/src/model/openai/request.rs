@@ -1,0 +1,238 @@
+//! The request as the API wants it, written straight from the messages.
+
+use proto::{
+    agent::v1::{FunctionTool, ResponseFormat, ToolChoice, response_format, tool_choice::Mode},
+    session::v1::{Message, Part, Role, ToolCall, part::Kind},
+};
+use serde::{Serialize, Serializer, ser::SerializeSeq};
+use serde_json::{json, value::RawValue};
+
+use crate::model::Request;
+
+/// The body of a request, as JSON.
+pub(super) fn body(request: &Request) -> Vec<u8> {
+    serde_json::to_vec(&Body::from(request)).expect("strings, numbers and checked JSON always serialise")
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    model: &'a str,
+    messages: Vec<WireMessage<'a>>,
+    stream: bool,
+    stream_options: StreamOptions,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    temperature: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top_p: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_tokens: Option<u32>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    stop: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seed: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    frequency_penalty: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    presence_penalty: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response_format: Option<serde_json::Value>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    reasoning_effort: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parallel_tool_calls: Option<bool>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tools: Vec<WireTool<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool_choice: Option<serde_json::Value>,
+}
+
+#[derive(Serialize)]
+struct StreamOptions {
+    include_usage: bool,
+}
+
+#[derive(Serialize)]
+struct WireMessage<'a> {
+    role: &'static str,
+    content: Content<'a>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    name: &'a str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tool_calls: Vec<WireToolCall<'a>>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    tool_call_id: &'a str,
+}
+
+/// What a message says: `null`, one text, or parts.
+struct Content<'a>(&'a [Part]);
+
+#[derive(Serialize)]
+struct WireToolCall<'a> {
+    id: &'a str,
+    r#type: &'static str,
+    function: WireFunctionCall<'a>,
+}
+
+#[derive(Serialize)]
+struct WireFunctionCall<'a> {
+    name: &'a str,
+    arguments: &'a str,
+}
+
+#[derive(Serialize)]
+struct WireTool<'a> {
+    r#type: &'static str,
+    function: WireFunction<'a>,
+}
+
+#[derive(Serialize)]
+struct WireFunction<'a> {
+    name: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    description: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parameters: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    strict: Option<bool>,
+}
+
+impl<'a> From<&'a Request> for Body<'a> {
+    fn from(request: &'a Request) -> Self {
+        let options = &request.options;
+        Self {
+            model: &request.model,
+            messages: request.messages.iter().map(WireMessage::from).collect(),
+            stream: true,
+            stream_options: StreamOptions { include_usage: true },
+            temperature: options.temperature,
+            top_p: options.top_p,
+            max_tokens: options.max_tokens,
+            stop: &options.stop,
+            seed: options.seed,
+            frequency_penalty: options.frequency_penalty,
+            presence_penalty: options.presence_penalty,
+            response_format: options.response_format.as_ref().and_then(response_format),
+            reasoning_effort: &options.reasoning_effort,
+            parallel_tool_calls: options.parallel_tool_calls.filter(|_| !request.tools.is_empty()),
+            tools: request.tools.iter().map(WireTool::from).collect(),
+            tool_choice: request.tool_choice.as_ref().and_then(tool_choice),
+        }
+    }
+}
+
+impl<'a> From<&'a Message> for WireMessage<'a> {
+    fn from(message: &'a Message) -> Self {
+        Self {
+            role: match message.role() {
+                Role::System | Role::Developer => "system",
+                Role::Assistant => "assistant",
+                Role::Tool => "tool",
+                Role::User | Role::Unspecified => "user",
+            },
+            content: Content(&message.parts),
+            name: &message.name,
+            tool_calls: message.tool_calls.iter().map(WireToolCall::from).collect(),
+            tool_call_id: &message.tool_call_id,
+        }
+    }
+}
+
+impl<'a> From<&'a ToolCall> for WireToolCall<'a> {
+    fn from(call: &'a ToolCall) -> Self {
+        let function = WireFunctionCall { name: &call.name, arguments: &call.arguments };
+        Self { id: &call.id, r#type: "function", function }
+    }
+}
+
+impl<'a> From<&'a FunctionTool> for WireTool<'a> {
+    fn from(tool: &'a FunctionTool) -> Self {
+        let function = WireFunction {
+            name: &tool.name,
+            description: &tool.description,
+            parameters: raw(&tool.parameters),
+            strict: tool.strict,
+        };
+        Self { r#type: "function", function }
+    }
+}
+
+impl Serialize for Content<'_> {
+    /// Texts alone become one, since not every server takes parts.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let texts: Option<Vec<&str>> = self.0.iter().map(plain_text).collect();
+        match texts.as_deref() {
+            Some([]) => serializer.serialize_none(),
+            Some([text]) => serializer.serialize_str(text),
+            Some(texts) => serializer.serialize_str(&texts.join("\n")),
+            None => {
+                let mut parts = serializer.serialize_seq(None)?;
+                for kind in self.0.iter().filter_map(|part| part.kind.as_ref()) {
+                    parts.serialize_element(&wire_part(kind))?;
+                }
+                parts.end()
+            }
+        }
+    }
+}
+
+fn plain_text(part: &Part) -> Option<&str> {
+    match &part.kind {
+        Some(Kind::Text(text)) => Some(text),
+        Some(Kind::Image(_) | Kind::Audio(_) | Kind::File(_) | Kind::Refusal(_)) | None => None,
+    }
+}
+
+fn wire_part(kind: &Kind) -> serde_json::Value {
+    let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    match kind {
+        Kind::Text(text) => json!({"type": "text", "text": text}),
+        Kind::Refusal(text) => json!({"type": "refusal", "refusal": text}),
+        Kind::Image(image) => match given(&image.detail) {
+            Some(detail) => json!({"type": "image_url", "image_url": {"url": image.url, "detail": detail}}),
+            None => json!({"type": "image_url", "image_url": {"url": image.url}}),
+        },
+        Kind::Audio(audio) => {
+            json!({"type": "input_audio", "input_audio": {"data": audio.data, "format": audio.format}})
+        }
+        Kind::File(file) => {
+            let fields = [("filename", &file.filename), ("file_data", &file.data), ("file_id", &file.file_id)];
+            let fields: serde_json::Map<_, _> =
+                fields.into_iter().filter_map(|(name, text)| Some((name.to_owned(), given(text)?.into()))).collect();
+            json!({"type": "file", "file": fields})
+        }
+    }
+}
+
+fn response_format(format: &ResponseFormat) -> Option<serde_json::Value> {
+    match format.kind.as_ref()? {
+        response_format::Kind::JsonObject(_) => Some(json!({"type": "json_object"})),
+        response_format::Kind::JsonSchema(schema) => {
+            let mut wire = json!({"name": schema.name});
+            if !schema.description.is_empty() {
+                wire["description"] = schema.description.clone().into();
+            }
+            if let Ok(parsed) = serde_json::from_str::<serde_json::Value>(&schema.schema) {
+                wire["schema"] = parsed;
+            }
+            if let Some(strict) = schema.strict {
+                wire["strict"] = strict.into();
+            }
+            Some(json!({"type": "json_schema", "json_schema": wire}))
+        }
+    }
+}
+
+fn tool_choice(choice: &ToolChoice) -> Option<serde_json::Value> {
+    match choice.mode() {
+        Mode::Unspecified => None,
+        Mode::Auto => Some("auto".into()),
+        Mode::None => Some("none".into()),
+        Mode::Required => Some("required".into()),
+        Mode::Function => Some(json!({"type": "function", "function": {"name": choice.name}})),
+    }
+}
+
+/// JSON text as it is; `None` when it is empty or no JSON, which the gateway has refused before.
+fn raw(text: &str) -> Option<&RawValue> {
+    serde_json::from_str(text).ok()
+}

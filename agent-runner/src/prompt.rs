@@ -1,0 +1,72 @@
+//! What a model is sent: the agent's prompt, the client's instructions, the transcript, what is new.
+
+use proto::session::v1::{Message, Part, Role, part::Kind};
+
+/// The whole prompt, in order. Everything that instructs becomes one system message, since many models take no second
+/// one; every other message keeps its place and role.
+pub(crate) fn build(
+    system_prompt: &str,
+    instructions: &[Message],
+    transcript: &[Message],
+    new: &[Message],
+) -> Vec<Message> {
+    let mut prompt = Vec::with_capacity(1 + transcript.len() + new.len());
+    let instructions = system(system_prompt, instructions);
+    if !instructions.is_empty() {
+        prompt.push(Message { role: Role::System.into(), parts: vec![text(instructions)], ..Message::default() });
+    }
+    let spoken = transcript.iter().chain(new).filter(|message| is_worth_sending(message));
+    prompt.extend(spoken.cloned());
+    prompt
+}
+
+/// A part that is plain text.
+pub(crate) fn text(text: String) -> Part {
+    Part { kind: Some(Kind::Text(text)) }
+}
+
+fn system(system_prompt: &str, instructions: &[Message]) -> String {
+    let mut texts = vec![system_prompt.trim()];
+    for part in instructions.iter().flat_map(|message| &message.parts) {
+        if let Some(Kind::Text(text)) = &part.kind {
+            texts.push(text.trim());
+        }
+    }
+    texts.retain(|text| !text.is_empty());
+    texts.join("\n\n")
+}
+
+/// An assistant that said nothing and called nothing has no place in a prompt; providers refuse it.
+fn is_worth_sending(message: &Message) -> bool {
+    message.role() != Role::Assistant || !message.parts.is_empty() || !message.tool_calls.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(role: Role, content: &str) -> Message {
+        let parts = if content.is_empty() { vec![] } else { vec![text(content.to_owned())] };
+        Message { role: role.into(), parts, ..Message::default() }
+    }
+
+    #[test]
+    fn instructions_come_first_and_as_one_message() {
+        let instructions = [message(Role::System, "Be brief."), message(Role::Developer, " Be kind.\n")];
+        let transcript = [message(Role::User, "hi"), message(Role::Assistant, "hello"), message(Role::Assistant, "")];
+        let new = [message(Role::User, "bye")];
+        let expected = [
+            message(Role::System, "You are beta.\n\nBe brief.\n\nBe kind."),
+            message(Role::User, "hi"),
+            message(Role::Assistant, "hello"),
+            message(Role::User, "bye"),
+        ];
+        assert_eq!(build("You are beta.", &instructions, &transcript, &new), expected);
+    }
+
+    #[test]
+    fn without_instructions_there_is_no_system_message() {
+        let new = [message(Role::User, "hi")];
+        assert_eq!(build(" ", &[], &[], &new), new);
+    }
+}

@@ -1,0 +1,220 @@
+//! One run: a task that takes a turn, asks the model, streams what happens, and keeps the turn or gives it up.
+
+mod answer;
+mod events;
+
+use std::{pin::pin, sync::Arc, time::Duration};
+
+use futures_util::StreamExt;
+use proto::{
+    agent::v1::{FinishReason, RunRequest, RunResponse, Started, run_event::Kind},
+    session::v1::{Message, Usage},
+};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, Span, field::Empty};
+
+use crate::{
+    agents::{Agent, ModelName},
+    failure::Failure,
+    model::{self, Model},
+    prompt,
+    turn::{Store, Turn},
+};
+use answer::Answer;
+use events::Events;
+
+/// A run that has not begun.
+pub(crate) struct Run {
+    request: RunRequest,
+    agent: Arc<Agent>,
+    model_name: ModelName,
+    model: Arc<dyn Model>,
+    session: Option<Session>,
+    events: Events,
+}
+
+/// The session that a run belongs to, and its turn once that has begun.
+pub(crate) struct Session {
+    store: Store,
+    turn: Option<Turn>,
+}
+
+impl Session {
+    pub(crate) fn new(store: Store) -> Self {
+        Self { store, turn: None }
+    }
+}
+
+/// A run that has its answer.
+struct Answered {
+    /// What is new to the transcript before the answer.
+    messages: Vec<Message>,
+    answer: Answer,
+}
+
+impl Run {
+    pub(crate) fn new(
+        request: RunRequest,
+        agent: Arc<Agent>,
+        model_name: ModelName,
+        model: Arc<dyn Model>,
+        session: Option<Session>,
+        sender: mpsc::Sender<RunResponse>,
+    ) -> Self {
+        Self { request, agent, model_name, model, session, events: Events::new(sender) }
+    }
+
+    /// The span that the run happens in, a child of the current one.
+    pub(crate) fn span(&self) -> Span {
+        tracing::info_span!(
+            "run",
+            otel.name = format_args!("invoke_agent {}", self.agent.id),
+            otel.status_code = Empty,
+            gen_ai.operation.name = "invoke_agent",
+            gen_ai.agent.id = self.agent.id.as_str(),
+            gen_ai.conversation.id = (!self.request.stateless).then_some(self.request.session_key.as_str()),
+            run.id = self.request.run_id,
+        )
+    }
+
+    /// Runs to the end, whatever it is. Afterwards the turn is kept or given up and the last event is sent.
+    ///
+    /// A run can be cancelled or time out only while it answers; a whole answer is always kept.
+    pub(crate) async fn execute(mut self, timeout: Duration, cancelled: CancellationToken) {
+        let outcome = match self.answer(timeout, &cancelled).await {
+            Ok(answered) => self.keep(answered).await,
+            Err(failure) => Err(failure),
+        };
+        if let Some(turn) = self.session.as_mut().and_then(|session| session.turn.take()) {
+            turn.abandon().await;
+        }
+        match outcome {
+            Ok((reason, usage)) => self.events.finished(reason, usage).await,
+            Err(failure) => {
+                log(&self.request.run_id, &failure);
+                self.events.failed(&failure).await;
+            }
+        }
+    }
+
+    async fn answer(&mut self, timeout: Duration, cancelled: &CancellationToken) -> Result<Answered, Failure> {
+        let deadline = tokio::time::Instant::now() + timeout;
+        let transcript = self.begin(cancelled).await?;
+        tokio::select! {
+            biased;
+            () = cancelled.cancelled() => Err(Failure::Cancelled),
+            answered = tokio::time::timeout_at(deadline, self.drive(transcript)) => {
+                answered.unwrap_or(Err(Failure::TimedOut(timeout)))
+            }
+        }
+    }
+
+    async fn keep(&mut self, answered: Answered) -> Result<(FinishReason, Usage), Failure> {
+        let Answered { mut messages, answer } = answered;
+        let (message, reason, usage) = answer.into_parts();
+        if let Some(turn) = self.session.as_mut().and_then(|session| session.turn.take()) {
+            messages.push(message);
+            turn.commit(messages, usage).await?;
+        }
+        Ok((reason, usage))
+    }
+
+    /// Begins the session's turn; without a session there is none. The call is seen through even when the run is
+    /// cancelled meanwhile, so that a lease that was granted is given back.
+    async fn begin(&mut self, cancelled: &CancellationToken) -> Result<Vec<Message>, Failure> {
+        let Some(session) = &mut self.session else { return Ok(Vec::new()) };
+        let begin = session.store.begin(&self.request.session_key, self.agent.id.as_str(), &self.request.run_id);
+        let (turn, transcript) = begin.await?;
+        session.turn = Some(turn);
+        if cancelled.is_cancelled() { Err(Failure::Cancelled) } else { Ok(transcript) }
+    }
+
+    async fn drive(&mut self, transcript: Vec<Message>) -> Result<Answered, Failure> {
+        let model = self.model_name.to_string();
+        self.events.send(Kind::Started(Started { model })).await?;
+        let new = self.new_messages(transcript.is_empty());
+        if new.is_empty() {
+            let reason = "nothing follows the last assistant message".to_owned();
+            return Err(Failure::Invalid { param: "messages", reason });
+        }
+        let question = model::Request {
+            model: self.model_name.model.clone(),
+            messages: prompt::build(&self.agent.system_prompt, &self.request.instructions, &transcript, &new),
+            options: self.request.options.take().unwrap_or_default(),
+            tools: std::mem::take(&mut self.request.tools),
+            tool_choice: self.request.tool_choice.take(),
+        };
+        let answer = self.ask_holding_the_lease(question).await?;
+        Ok(Answered { messages: new, answer })
+    }
+
+    /// What this turn adds before the answer. The client's history counts only where nothing is kept yet: a client
+    /// that sends it again does not double it.
+    fn new_messages(&mut self, is_transcript_empty: bool) -> Vec<Message> {
+        let history = std::mem::take(&mut self.request.history);
+        let input = std::mem::take(&mut self.request.input);
+        if is_transcript_empty { history.into_iter().chain(input).collect() } else { input }
+    }
+
+    async fn ask_holding_the_lease(&mut self, question: model::Request) -> Result<Answer, Failure> {
+        let span = self.chat_span();
+        let stream = span.in_scope(|| self.model.stream(question));
+        let ask = ask(stream, &mut self.events).instrument(span.clone());
+        let answer = match self.session.as_ref().and_then(|session| session.turn.as_ref()) {
+            None => ask.await,
+            Some(turn) => {
+                let ask = pin!(ask);
+                tokio::select! {
+                    biased;
+                    answer = ask => answer,
+                    failure = turn.keep() => Err(failure),
+                }
+            }
+        };
+        match &answer {
+            Ok(answer) => answer.record(&span),
+            Err(_) => {
+                span.record("otel.status_code", "error");
+            }
+        }
+        answer
+    }
+
+    fn chat_span(&self) -> Span {
+        tracing::info_span!(
+            "chat",
+            otel.name = format_args!("chat {}", self.model_name.model),
+            otel.kind = "client",
+            otel.status_code = Empty,
+            gen_ai.operation.name = "chat",
+            gen_ai.provider.name = self.model_name.provider,
+            gen_ai.request.model = self.model_name.model,
+            gen_ai.response.finish_reasons = Empty,
+            gen_ai.usage.input_tokens = Empty,
+            gen_ai.usage.output_tokens = Empty,
+        )
+    }
+}
+
+async fn ask(mut stream: model::EventStream, events: &mut Events) -> Result<Answer, Failure> {
+    let mut answer = Answer::default();
+    while let Some(event) = stream.next().await {
+        if let Some(kind) = answer.take(event?) {
+            events.send(kind).await?;
+        }
+    }
+    answer.finished()
+}
+
+fn log(run_id: &str, failure: &Failure) {
+    Span::current().record("otel.status_code", "error");
+    match failure {
+        Failure::Cancelled => tracing::info!(run.id = run_id, "the run was cancelled"),
+        Failure::Invalid { .. } => tracing::info!(run.id = run_id, %failure, "the run was refused"),
+        Failure::Store(status) => tracing::error!(run.id = run_id, %status, "the session store failed a run"),
+        Failure::Model(_) | Failure::SessionBusy(_) | Failure::LeaseLost | Failure::TimedOut(_) => {
+            tracing::warn!(run.id = run_id, code = failure.code().as_str_name(), "the run failed: {failure}");
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use shared::config::{Environment, Sources};
+
+/// Your agents behind any OpenAI client, in one process. Without a command it serves, like `clawdbot gateway`.
+#[derive(Debug, Parser)]
+#[command(version)]
+pub(crate) struct Arguments {
+    /// The configuration file (JSON5) [default: ~/.clawdbot/clawdbot.json if present]
+    #[arg(long, global = true, value_name = "PATH")]
+    pub(crate) config: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve the agents over HTTP
+    Gateway(Gateway),
+    /// Run an agent once and print its answer as it comes
+    Agent(Agent),
+    /// Look at the configuration
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+}
+
+#[derive(Debug, Default, Args)]
+pub(crate) struct Gateway {
+    /// The port to listen on [env: CLAWDBOT_GATEWAY_PORT] [default: 18789]
+    #[arg(long)]
+    port: Option<String>,
+    /// Who can reach it: loopback, lan, or an IP address [env: CLAWDBOT_GATEWAY_BIND] [default: loopback]
+    #[arg(long)]
+    bind: Option<String>,
+}
+
+/// Exit codes: 0 when the agent answered, 1 when it did not, 2 when the command line is wrong, 130 when interrupted.
+#[derive(Debug, Args)]
+pub(crate) struct Agent {
+    /// What to say to the agent
+    #[arg(long, short, value_name = "TEXT")]
+    pub(crate) message: String,
+    /// Which agent [default: the configured default agent]
+    #[arg(long, value_name = "ID")]
+    pub(crate) agent: Option<String>,
+    /// The session to continue; it names its agent itself
+    #[arg(long, value_name = "KEY", conflicts_with_all = ["agent", "user"])]
+    pub(crate) session_key: Option<String>,
+    /// Continue this user's session with the agent; without a user or a key nothing is kept
+    #[arg(long, value_name = "USER")]
+    pub(crate) user: Option<String>,
+    /// Print every event of the run as one JSON object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Check the configuration and say what is wrong with it
+    Check,
+}
+
+impl Default for Command {
+    fn default() -> Self {
+        Self::Gateway(Gateway::default())
+    }
+}
+
+impl Gateway {
+    pub(crate) fn sources(self, environment: Environment, config_path: Option<PathBuf>) -> Sources {
+        let flags = [("gateway.port", self.port), ("gateway.bind", self.bind)];
+        let flags = flags.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
+        Sources { environment, config_path, flags }
+    }
+}
+
+pub(crate) fn sources(environment: Environment, config_path: Option<PathBuf>) -> Sources {
+    Sources { environment, config_path, flags: Vec::new() }
+}

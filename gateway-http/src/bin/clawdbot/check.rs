@@ -1,0 +1,28 @@
+//! `clawdbot config check`.
+
+use std::io::{self, Write};
+
+use shared::config::{Document, Sources};
+
+/// Reads every section as the services would.
+pub(crate) fn check(sources: &Sources) -> anyhow::Result<()> {
+    let document = Document::load(sources)?;
+    match gateway_http::Config::load(&document) {
+        // A gateway that only this machine can reach makes a token for itself.
+        Err(gateway_http::Error::NoSecret { key: "token", listen, .. }) if listen.ip().is_loopback() => {}
+        loaded => {
+            loaded?;
+        }
+    }
+    agent_runner::Config::load(&document, &sources.environment)?;
+    session_store::Config::load(&document)?;
+    let mut out = io::stdout().lock();
+    for warning in document.warnings() {
+        writeln!(out, "warning: {warning}")?;
+    }
+    match document.path() {
+        Some(path) => writeln!(out, "{}: ok", path.display())?,
+        None => writeln!(out, "ok (no configuration file; defaults and environment)")?,
+    }
+    Ok(())
+}

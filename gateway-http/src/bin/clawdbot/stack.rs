@@ -1,0 +1,37 @@
+//! The runner and the store of one process.
+
+use anyhow::Context;
+use proto::session::v1::session_store_client::SessionStoreClient;
+use shared::{
+    config::{Document, Environment},
+    transport::{self, MAX_MESSAGE_BYTES, Transport},
+};
+
+/// Everything behind the gateway.
+pub(crate) struct Stack {
+    store: session_store::Service,
+    runner: agent_runner::Service,
+}
+
+impl Stack {
+    /// Opens the database and makes the models ready, which may fetch the embedded model first.
+    pub(crate) async fn build(document: &Document, environment: &Environment) -> anyhow::Result<Self> {
+        let runner = agent_runner::Config::load(document, environment)?;
+        let store = session_store::Config::load(document)?.build().await.context("cannot open the session store")?;
+        let client = SessionStoreClient::new(transport::local(store.server()))
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES);
+        Ok(Self { runner: runner.build(client).await?, store })
+    }
+
+    /// The way to the runner.
+    pub(crate) fn runner(&self) -> Transport {
+        transport::local(self.runner.server())
+    }
+
+    /// Ends the runs that are left, then the store, so that nothing that was taken is lost.
+    pub(crate) async fn shutdown(self) {
+        self.runner.shutdown().await;
+        self.store.shutdown().await;
+    }
+}

@@ -1,0 +1,79 @@
+//! The HTTP gateway as a process of its own, in front of a remote runner.
+
+use std::{env, io::IsTerminal, path::PathBuf};
+
+use anyhow::Context;
+use clap::Parser;
+use serde::Deserialize;
+use shared::{
+    config::{Environment, Sources},
+    process::{Identity, Process},
+    transport,
+};
+use tokio::net::TcpListener;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const IDENTITY: Identity = Identity { service_name: "gateway-http", log_level: "info", logs_to_terminal: false };
+
+/// Serves the agents to OpenAI clients, over HTTP.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    /// The configuration file (JSON5) [default: ~/.clawdbot/clawdbot.json if present]
+    #[arg(long, value_name = "PATH")]
+    config: Option<PathBuf>,
+    /// The port to listen on [env: CLAWDBOT_GATEWAY_PORT] [default: 18789]
+    #[arg(long)]
+    port: Option<String>,
+    /// Who can reach it: loopback, lan, or an IP address [env: CLAWDBOT_GATEWAY_BIND] [default: loopback]
+    #[arg(long)]
+    bind: Option<String>,
+    /// Where the agent runner is [env: CLAWDBOT_AGENT_RUNNER_URL] [default: http://127.0.0.1:18790]
+    #[arg(long, value_name = "URL")]
+    agent_runner: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct RunnerSection {
+    #[serde(default = "default_runner_url")]
+    url: String,
+}
+
+fn default_runner_url() -> String {
+    "http://127.0.0.1:18790".to_owned()
+}
+
+impl Arguments {
+    fn into_sources(self) -> Sources {
+        let flags =
+            [("gateway.port", self.port), ("gateway.bind", self.bind), ("services.agentRunner.url", self.agent_runner)];
+        Sources {
+            environment: Environment::new(env::vars_os()),
+            config_path: self.config,
+            flags: flags.into_iter().filter_map(|(key, value)| Some((key, value?))).collect(),
+        }
+    }
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let sources = Arguments::parse().into_sources();
+    let identity = Identity { logs_to_terminal: std::io::stderr().is_terminal(), ..IDENTITY };
+    let process = Process::start(identity, sources)?;
+    let served = serve(&process).await;
+    process.finish();
+    served
+}
+
+async fn serve(process: &Process) -> anyhow::Result<()> {
+    let RunnerSection { url } = process.document.section("services.agentRunner")?;
+    let runner = transport::remote(&url).context("services.agentRunner.url")?;
+    let config = gateway_http::Config::load(&process.document)?;
+    let listener =
+        TcpListener::bind(config.listen()).await.with_context(|| format!("cannot listen on {}", config.listen()))?;
+    tracing::info!(address = %listener.local_addr()?, "the gateway is listening");
+    gateway_http::serve(config.build(runner), listener, process.shutdown.clone()).await;
+    Ok(())
+}

@@ -1,0 +1,130 @@
+//! `POST /v1/chat/completions`: one request, one agent run.
+
+mod completion;
+mod content;
+mod envelope;
+mod generation;
+mod messages;
+mod request;
+mod stream;
+mod tools;
+
+use std::time::Duration;
+
+use axum::{
+    body::Body,
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use proto::agent::v1::{RunEvent, RunRequest, RunResponse, run_event::Kind};
+use tonic::Streaming;
+use tracing::Span;
+use uuid::Uuid;
+
+use crate::{Gateway, auth::Authenticated, body, brand, error::ApiError, target::Target};
+use envelope::Envelope;
+use request::ChatRequest;
+
+/// How long the head of a streamed answer waits for the run to begin. What fails before gets a status of its own;
+/// after that the stream is open, and errors come as frames.
+const HEAD_WAIT: Duration = Duration::from_secs(10);
+/// How long the runner may take to take a run on, or to refuse it.
+const ACCEPT_TIMEOUT: Duration = Duration::from_secs(30);
+
+const SESSION_KEY: HeaderName = HeaderName::from_static("x-clawdbot-session-key");
+const RUN_ID: HeaderName = HeaderName::from_static("x-clawdbot-run-id");
+
+pub(crate) async fn completions(
+    _: Authenticated,
+    State(gateway): State<Gateway>,
+    request: http::Request<Body>,
+) -> Result<Response, ApiError> {
+    if !gateway.inner.serves_chat_completions {
+        return Err(ApiError::not_found(request.uri().path()));
+    }
+    let headers = request.headers().clone();
+    let body = body::read(request, &gateway.inner.limits).await?;
+    let chat = ChatRequest::parse(&body)?;
+    drop(body);
+    gateway.answer(&headers, chat).await
+}
+
+impl Gateway {
+    async fn answer(&self, headers: &HeaderMap, chat: ChatRequest) -> Result<Response, ApiError> {
+        let agents = self.inner.directory.agents().await?;
+        let target = Target::resolve(headers, &chat.model, chat.user.as_deref(), &agents)?;
+        let model = brand::header(headers, brand::MODEL)?.unwrap_or_default().to_owned();
+        let run_id = format!("chatcmpl_{}", Uuid::new_v4());
+        let span = Span::current();
+        span.record("run.id", &run_id);
+        span.record("gen_ai.agent.id", target.agent_id.as_str());
+
+        let ids = answer_headers(&target, &run_id);
+        let envelope = Envelope::new(&run_id, &chat.model);
+        let (stream, include_usage) = (chat.stream, chat.include_usage);
+        let run = RunRequest {
+            run_id,
+            agent_id: target.agent_id.to_string(),
+            session_key: target.session_key.to_string(),
+            stateless: target.stateless,
+            instructions: chat.messages.instructions,
+            history: chat.messages.history,
+            input: chat.messages.input,
+            options: Some(chat.options),
+            tools: chat.tools,
+            tool_choice: chat.tool_choice,
+            model,
+        };
+        let events = self.run(run).await?;
+        let mut response = if stream {
+            self.stream(events, &envelope, include_usage).await?
+        } else {
+            completion::collect(events, &envelope).await?.into_response()
+        };
+        response.headers_mut().extend(ids);
+        Ok(response)
+    }
+
+    async fn run(&self, run: RunRequest) -> Result<Streaming<RunResponse>, ApiError> {
+        let mut runner = self.inner.runner.clone();
+        match tokio::time::timeout(ACCEPT_TIMEOUT, runner.run(run)).await {
+            Ok(accepted) => Ok(accepted?.into_inner()),
+            Err(_) => Err(ApiError::unavailable("the agent runner did not answer; try again later")),
+        }
+    }
+
+    /// Opens the stream once the run has begun, so that a run which cannot begin gets a status of its own.
+    async fn stream(
+        &self,
+        mut events: Streaming<RunResponse>,
+        envelope: &Envelope,
+        include_usage: bool,
+    ) -> Result<Response, ApiError> {
+        if let Ok(first) = tokio::time::timeout(HEAD_WAIT, events.message()).await {
+            began(first?)?;
+        }
+        let chunks = stream::Chunks::new(events, envelope, include_usage, self.inner.limits.keep_alive);
+        Ok(chunks.into_response())
+    }
+}
+
+/// A run's first event says that it began, or why it did not.
+fn began(first: Option<RunResponse>) -> Result<(), ApiError> {
+    match first.and_then(|response| response.event) {
+        Some(RunEvent { kind: Some(Kind::Failed(failed)), .. }) => Err(failed.into()),
+        Some(_) => Ok(()),
+        None => Err(ended_early()),
+    }
+}
+
+/// The runner is gone: its stream ended without saying how the run did.
+fn ended_early() -> ApiError {
+    ApiError::unavailable("the agent runner broke off; try again later")
+}
+
+fn answer_headers(target: &Target, run_id: &str) -> HeaderMap {
+    let ids = [(SESSION_KEY, target.session_key.as_str()), (RUN_ID, run_id)];
+    let value = |text: &str| HeaderValue::from_bytes(text.as_bytes()).expect("keys and ids have no control characters");
+    ids.into_iter().map(|(name, text)| (name, value(text))).collect()
+}

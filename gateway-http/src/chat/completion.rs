@@ -1,0 +1,133 @@
+//! The answer in one piece.
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, header::CONTENT_TYPE};
+use proto::{
+    agent::v1::{Finished, RunResponse, ToolCallDelta, run_event::Kind},
+    session::v1::ToolCall,
+};
+use serde::Serialize;
+use tonic::Streaming;
+
+use super::{
+    ended_early,
+    envelope::{Envelope, SYSTEM_FINGERPRINT, WireUsage, finish_reason},
+};
+use crate::error::ApiError;
+
+/// A whole answer, as the API wants it.
+#[derive(Serialize)]
+pub(super) struct Completion {
+    id: String,
+    object: &'static str,
+    created: u64,
+    model: String,
+    system_fingerprint: &'static str,
+    choices: [Choice; 1],
+    usage: WireUsage,
+}
+
+#[derive(Serialize)]
+struct Choice {
+    index: u32,
+    message: AnswerMessage,
+    logprobs: Option<()>,
+    finish_reason: &'static str,
+}
+
+#[derive(Serialize)]
+struct AnswerMessage {
+    role: &'static str,
+    content: Option<String>,
+    refusal: Option<()>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tool_calls: Vec<WireToolCall>,
+}
+
+#[derive(Serialize)]
+struct WireToolCall {
+    id: String,
+    r#type: &'static str,
+    function: WireFunctionCall,
+}
+
+#[derive(Serialize)]
+struct WireFunctionCall {
+    name: String,
+    arguments: String,
+}
+
+/// The answer so far.
+#[derive(Default)]
+struct Parts {
+    text: String,
+    tool_calls: Vec<ToolCall>,
+}
+
+/// Waits for the run to end. Dropping the call cancels the run.
+pub(super) async fn collect(mut events: Streaming<RunResponse>, envelope: &Envelope) -> Result<Completion, ApiError> {
+    let mut parts = Parts::default();
+    while let Some(response) = events.message().await? {
+        match response.event.and_then(|event| event.kind) {
+            Some(Kind::TextDelta(text)) => parts.text.push_str(&text),
+            Some(Kind::ToolCallDelta(delta)) => parts.extend_tool_call(delta),
+            Some(Kind::Finished(finished)) => return Ok(parts.complete(envelope, finished)),
+            Some(Kind::Failed(failed)) => return Err(failed.into()),
+            Some(
+                Kind::Started(_)
+                | Kind::ReasoningDelta(_)
+                | Kind::ToolStarted(_)
+                | Kind::ToolFinished(_)
+                | Kind::Usage(_),
+            )
+            | None => {}
+        }
+    }
+    Err(ended_early())
+}
+
+impl Parts {
+    fn extend_tool_call(&mut self, delta: ToolCallDelta) {
+        let index = delta.index as usize;
+        if index >= self.tool_calls.len() {
+            self.tool_calls.push(ToolCall { id: delta.id, name: delta.name, arguments: delta.arguments });
+        } else {
+            self.tool_calls[index].arguments.push_str(&delta.arguments);
+        }
+    }
+
+    fn complete(self, envelope: &Envelope, finished: Finished) -> Completion {
+        let has_only_calls = self.text.is_empty() && !self.tool_calls.is_empty();
+        let message = AnswerMessage {
+            role: "assistant",
+            content: (!has_only_calls).then_some(self.text),
+            refusal: None,
+            tool_calls: self.tool_calls.into_iter().map(WireToolCall::from).collect(),
+        };
+        let finish_reason = finish_reason(finished.reason());
+        Completion {
+            id: envelope.id.clone(),
+            object: "chat.completion",
+            created: envelope.created,
+            model: envelope.model.clone(),
+            system_fingerprint: SYSTEM_FINGERPRINT,
+            choices: [Choice { index: 0, message, logprobs: None, finish_reason }],
+            usage: finished.usage.unwrap_or_default().into(),
+        }
+    }
+}
+
+impl From<ToolCall> for WireToolCall {
+    fn from(call: ToolCall) -> Self {
+        let function = WireFunctionCall { name: call.name, arguments: call.arguments };
+        Self { id: call.id, r#type: "function", function }
+    }
+}
+
+impl IntoResponse for Completion {
+    fn into_response(self) -> Response {
+        let json = serde_json::to_vec(&self).expect("strings and numbers always serialise");
+        let content_type = HeaderValue::from_static("application/json; charset=utf-8");
+        ([(CONTENT_TYPE, content_type)], json).into_response()
+    }
+}

@@ -1,0 +1,139 @@
+//! What a message says: one text, or parts.
+
+use std::fmt;
+
+use proto::session::v1::{Audio, File, Image, Part, part::Kind};
+use serde::{
+    Deserialize, Deserializer,
+    de::{SeqAccess, Visitor},
+};
+
+use crate::error::ApiError;
+
+/// A message's content as it is written.
+pub(super) enum WireContent {
+    Text(String),
+    Parts(Vec<WirePart>),
+}
+
+/// One part as it is written; which fields must be there depends on its type.
+#[derive(Deserialize)]
+pub(super) struct WirePart {
+    r#type: Option<String>,
+    text: Option<String>,
+    input_text: Option<String>,
+    refusal: Option<String>,
+    image_url: Option<WireImage>,
+    input_audio: Option<WireAudio>,
+    file: Option<WireFile>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected a URL, or an object with `url`")]
+enum WireImage {
+    Url(String),
+    Object { url: String, detail: Option<String> },
+}
+
+#[derive(Deserialize)]
+struct WireAudio {
+    data: String,
+    format: String,
+}
+
+#[derive(Deserialize)]
+struct WireFile {
+    filename: Option<String>,
+    file_data: Option<String>,
+    file_id: Option<String>,
+}
+
+impl WireContent {
+    /// The parts that say something. `path` is where the content stands in the request.
+    pub(super) fn into_parts(self, path: &str) -> Result<Vec<Part>, ApiError> {
+        let kinds = match self {
+            Self::Text(text) => vec![Kind::Text(text)],
+            Self::Parts(parts) => {
+                let named = (0..).zip(parts).map(|(index, part): (usize, _)| part.into_kind(path, index));
+                named.collect::<Result<_, _>>()?
+            }
+        };
+        let says_something = |kind: &Kind| !matches!(kind, Kind::Text(text) if text.trim().is_empty());
+        Ok(kinds.into_iter().filter(says_something).map(|kind| Part { kind: Some(kind) }).collect())
+    }
+}
+
+impl WirePart {
+    fn into_kind(self, path: &str, index: usize) -> Result<Kind, ApiError> {
+        // Upstream takes any part with this field.
+        if let Some(text) = self.input_text {
+            return Ok(Kind::Text(text));
+        }
+        let field = |name: &str| format!("{path}[{index}].{name}");
+        let missing = |name: &'static str| move || ApiError::invalid_value(field(name), "is missing");
+        match self.r#type.as_deref() {
+            Some("text" | "input_text") => self.text.map(Kind::Text).ok_or_else(missing("text")),
+            Some("refusal") => self.refusal.map(Kind::Refusal).ok_or_else(missing("refusal")),
+            Some("image_url") => self.image_url.map(|image| Kind::Image(image.into())).ok_or_else(missing("image_url")),
+            Some("input_audio") => {
+                let audio = self.input_audio.ok_or_else(missing("input_audio"))?;
+                Ok(Kind::Audio(Audio { data: audio.data, format: audio.format }))
+            }
+            Some("file") => {
+                let file = self.file.ok_or_else(missing("file"))?;
+                Ok(Kind::File(File {
+                    filename: file.filename.unwrap_or_default(),
+                    data: file.file_data.unwrap_or_default(),
+                    file_id: file.file_id.unwrap_or_default(),
+                }))
+            }
+            Some(other) => Err(ApiError::invalid_value(
+                format!("{path}[{index}].type"),
+                &format!("`{other}` is none of text, image_url, input_audio, file, refusal"),
+            )),
+            None => Err(ApiError::invalid_value(format!("{path}[{index}].type"), "is missing")),
+        }
+    }
+}
+
+impl From<WireImage> for Image {
+    fn from(image: WireImage) -> Self {
+        match image {
+            WireImage::Url(url) => Self { url, detail: String::new() },
+            WireImage::Object { url, detail } => Self { url, detail: detail.unwrap_or_default() },
+        }
+    }
+}
+
+/// By hand, since an untagged enum would not say which part is at fault.
+impl<'de> Deserialize<'de> for WireContent {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ContentVisitor;
+
+        impl<'de> Visitor<'de> for ContentVisitor {
+            type Value = WireContent;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a string or an array of parts")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<WireContent, E> {
+                Ok(WireContent::Text(text.to_owned()))
+            }
+
+            fn visit_string<E>(self, text: String) -> Result<WireContent, E> {
+                Ok(WireContent::Text(text))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<WireContent, A::Error> {
+                let mut list = Vec::new();
+                while let Some(part) = parts.next_element()? {
+                    list.push(part);
+                }
+                Ok(WireContent::Parts(list))
+            }
+        }
+
+        deserializer.deserialize_any(ContentVisitor)
+    }
+}

@@ -1,0 +1,118 @@
+//! The request's messages, sorted into what instructs, what was said before, and what is new.
+
+use proto::session::v1::{Message, Part, Role, ToolCall};
+use serde::Deserialize;
+
+use super::content::WireContent;
+use crate::error::ApiError;
+
+/// A request's messages by what they are for.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Messages {
+    /// The system and developer messages, wherever they stood.
+    pub(super) instructions: Vec<Message>,
+    /// Everything up to the last assistant message. Only a session without a transcript takes it over: any other knows
+    /// it already.
+    pub(super) history: Vec<Message>,
+    /// What follows.
+    pub(super) input: Vec<Message>,
+}
+
+/// A message as it is written.
+#[derive(Deserialize)]
+pub(super) struct WireMessage {
+    role: WireRole,
+    content: Option<WireContent>,
+    refusal: Option<String>,
+    name: Option<String>,
+    tool_calls: Option<Vec<WireToolCall>>,
+    tool_call_id: Option<String>,
+}
+
+#[derive(Clone, Copy, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+enum WireRole {
+    System,
+    Developer,
+    User,
+    Assistant,
+    Tool,
+    /// The older name of `tool`.
+    Function,
+}
+
+#[derive(Deserialize)]
+struct WireToolCall {
+    id: String,
+    function: WireFunctionCall,
+}
+
+#[derive(Deserialize)]
+struct WireFunctionCall {
+    name: String,
+    arguments: String,
+}
+
+impl Messages {
+    /// Fails when there is nothing to answer. Messages that say nothing are left out.
+    pub(super) fn sort(messages: Vec<WireMessage>) -> Result<Self, ApiError> {
+        let mut sorted = Self::default();
+        let mut spoken = Vec::with_capacity(messages.len());
+        for (index, message) in messages.into_iter().enumerate() {
+            let message = message.check(&format!("messages[{index}]"))?;
+            match message.role() {
+                _ if says_nothing(&message) => {}
+                Role::System | Role::Developer => sorted.instructions.push(message),
+                Role::User | Role::Assistant | Role::Tool | Role::Unspecified => spoken.push(message),
+            }
+        }
+        if spoken.is_empty() {
+            return Err(ApiError::invalid_value("messages", "there is no message to answer"));
+        }
+        let last_answer = spoken.iter().rposition(|message| message.role() == Role::Assistant);
+        sorted.input = spoken.split_off(last_answer.map_or(0, |index| index + 1));
+        sorted.history = spoken;
+        Ok(sorted)
+    }
+}
+
+impl WireMessage {
+    /// `path` is where the message stands in the request.
+    fn check(self, path: &str) -> Result<Message, ApiError> {
+        let role = match self.role {
+            WireRole::System => Role::System,
+            WireRole::Developer => Role::Developer,
+            WireRole::User => Role::User,
+            WireRole::Assistant => Role::Assistant,
+            WireRole::Tool | WireRole::Function => Role::Tool,
+        };
+        let content = self.content.map(|content| content.into_parts(&format!("{path}.content")));
+        let mut parts = content.transpose()?.unwrap_or_default();
+        let is_text = |part: &Part| matches!(part.kind, Some(proto::session::v1::part::Kind::Text(_)));
+        if matches!(role, Role::System | Role::Developer) && !parts.iter().all(is_text) {
+            return Err(ApiError::invalid_value(format!("{path}.content"), "instructions are text only"));
+        }
+        if let Some(refusal) = self.refusal.filter(|refusal| !refusal.is_empty()) {
+            parts.push(Part { kind: Some(proto::session::v1::part::Kind::Refusal(refusal)) });
+        }
+        let calls = self.tool_calls.unwrap_or_default().into_iter();
+        Ok(Message {
+            role: role.into(),
+            parts,
+            name: self.name.unwrap_or_default(),
+            tool_calls: calls.map(ToolCall::from).collect(),
+            tool_call_id: self.tool_call_id.unwrap_or_default(),
+        })
+    }
+}
+
+/// An empty result of a tool says that it had nothing to say; any other empty message is none.
+fn says_nothing(message: &Message) -> bool {
+    message.parts.is_empty() && message.tool_calls.is_empty() && message.role() != Role::Tool
+}
+
+impl From<WireToolCall> for ToolCall {
+    fn from(call: WireToolCall) -> Self {
+        Self { id: call.id, name: call.function.name, arguments: call.function.arguments }
+    }
+}

@@ -1,0 +1,262 @@
+//! What the gateway is told by the configuration.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    time::Duration,
+};
+
+use serde::{Deserialize, Deserializer, de};
+use shared::{
+    config::{self, Document},
+    transport::Transport,
+};
+
+use crate::{Gateway, Limits, auth::Auth};
+
+/// The gateway's configuration, read but not yet acted upon.
+#[derive(Debug)]
+pub struct Config {
+    pub(crate) listen: SocketAddr,
+    pub(crate) auth: Auth,
+    pub(crate) limits: Limits,
+    pub(crate) serves_chat_completions: bool,
+}
+
+/// Why the gateway cannot be configured so.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The configuration cannot be read.
+    #[error(transparent)]
+    Config(#[from] config::Error),
+    /// No secret protects the gateway.
+    #[error(
+        "gateway.auth.{key}: no secret is configured; set it (or {variable} in the environment), or say \
+         gateway.auth.mode: \"none\" if everybody who reaches {listen} may use the agents"
+    )]
+    NoSecret {
+        /// The setting that is missing.
+        key: &'static str,
+        /// Its environment variable.
+        variable: &'static str,
+        /// The address that would be open.
+        listen: SocketAddr,
+    },
+}
+
+/// Where the gateway can be reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Bind {
+    /// Only from this machine.
+    #[default]
+    Loopback,
+    /// From everywhere.
+    Lan,
+    /// At one address.
+    Address(IpAddr),
+}
+
+/// The configuration section `gateway`.
+#[derive(Debug, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Section {
+    port: u16,
+    bind: Bind,
+    auth: AuthSection,
+    http: HttpSection,
+    drain_ms: u64,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct AuthSection {
+    mode: Option<Mode>,
+    token: String,
+    password: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Mode {
+    Token,
+    Password,
+    None,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct HttpSection {
+    max_body_bytes: usize,
+    body_timeout_ms: u64,
+    keep_alive_ms: u64,
+    endpoints: Endpoints,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Endpoints {
+    chat_completions: ChatCompletions,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(default)]
+struct ChatCompletions {
+    enabled: bool,
+}
+
+impl Config {
+    /// Reads the section `gateway`.
+    pub fn load(document: &Document) -> Result<Self, Error> {
+        let section: Section = document.section("gateway")?;
+        let listen = SocketAddr::new(section.bind.address(), section.port);
+        let auth = section.auth.build(listen)?;
+        let http = section.http;
+        let limits = Limits {
+            max_body_bytes: http.max_body_bytes,
+            body_timeout: Duration::from_millis(http.body_timeout_ms),
+            keep_alive: Duration::from_millis(http.keep_alive_ms.max(1)),
+            drain: Duration::from_millis(section.drain_ms),
+        };
+        Ok(Self { listen, auth, limits, serves_chat_completions: http.endpoints.chat_completions.enabled })
+    }
+
+    /// Where the gateway listens.
+    pub fn listen(&self) -> SocketAddr {
+        self.listen
+    }
+
+    /// How long requests in flight have to finish once the gateway is asked to end.
+    pub fn drain(&self) -> Duration {
+        self.limits.drain
+    }
+
+    /// Makes the gateway; `runner` is the way to the agent runner.
+    pub fn build(self, runner: Transport) -> Gateway {
+        Gateway::new(self, runner)
+    }
+}
+
+impl AuthSection {
+    /// The mode is the one that is named, else follows the secret that is set; a password goes before a token.
+    fn build(self, listen: SocketAddr) -> Result<Auth, Error> {
+        let followed = if self.password.is_empty() { Mode::Token } else { Mode::Password };
+        let (key, variable, secret) = match self.mode.unwrap_or(followed) {
+            Mode::None => return Ok(Auth::open()),
+            Mode::Token => ("token", "CLAWDBOT_GATEWAY_TOKEN", self.token),
+            Mode::Password => ("password", "CLAWDBOT_GATEWAY_PASSWORD", self.password),
+        };
+        if secret.trim().is_empty() {
+            return Err(Error::NoSecret { key, variable, listen });
+        }
+        Ok(Auth::secret(secret.trim()))
+    }
+}
+
+impl Bind {
+    /// The address to listen on.
+    pub fn address(self) -> IpAddr {
+        match self {
+            Self::Loopback => Ipv4Addr::LOCALHOST.into(),
+            Self::Lan => Ipv4Addr::UNSPECIFIED.into(),
+            Self::Address(address) => address,
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Bind {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        match text.as_str() {
+            "loopback" => Ok(Self::Loopback),
+            "lan" => Ok(Self::Lan),
+            _ => {
+                let address = text.parse().map_err(|_| {
+                    de::Error::custom(format_args!("`{text}` is neither `loopback` nor `lan` nor an IP address"))
+                })?;
+                Ok(Self::Address(address))
+            }
+        }
+    }
+}
+
+impl Default for Section {
+    fn default() -> Self {
+        Self {
+            port: 18789,
+            bind: Bind::default(),
+            auth: AuthSection::default(),
+            http: HttpSection::default(),
+            drain_ms: 30_000,
+        }
+    }
+}
+
+impl Default for HttpSection {
+    fn default() -> Self {
+        Self {
+            max_body_bytes: 20 * 1024 * 1024,
+            body_timeout_ms: 30_000,
+            keep_alive_ms: 15_000,
+            endpoints: Endpoints::default(),
+        }
+    }
+}
+
+impl Default for ChatCompletions {
+    fn default() -> Self {
+        Self { enabled: true }
+    }
+}
+
+impl std::fmt::Debug for AuthSection {
+    /// Leaves out the secrets.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("AuthSection").field("mode", &self.mode).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listen() -> SocketAddr {
+        ([127, 0, 0, 1], 18789).into()
+    }
+
+    #[test]
+    fn the_mode_follows_the_secret_that_is_set() {
+        let check = |mode, token: &str, password: &str, bearer: &str, expected: bool| {
+            let section = AuthSection { mode, token: token.to_owned(), password: password.to_owned() };
+            let auth = section.build(listen()).expect("a secret is set");
+            assert_eq!(auth.accepts(bearer), expected, "{mode:?} {token:?} {password:?} {bearer:?}");
+        };
+        check(None, "t", "", "t", true);
+        check(None, "", "p", "p", true);
+        check(None, "t", "p", "t", false);
+        check(None, "t", "p", "p", true);
+        check(Some(Mode::Token), "t", "p", "t", true);
+        check(Some(Mode::Token), "t", "p", "p", false);
+        check(Some(Mode::Password), "t", "p", "p", true);
+        check(Some(Mode::None), "t", "p", "anything", true);
+    }
+
+    #[test]
+    fn a_gateway_without_a_secret_is_refused() {
+        let refused = |mode| {
+            let section = AuthSection { mode, token: " ".to_owned(), ..AuthSection::default() };
+            section.build(listen()).expect_err("no secret is set").to_string()
+        };
+        assert!(
+            refused(None).starts_with("gateway.auth.token: no secret is configured; set it (or CLAWDBOT_GATEWAY_TOKEN")
+        );
+        assert!(refused(Some(Mode::Password)).starts_with("gateway.auth.password: no secret"));
+    }
+
+    #[test]
+    fn the_bind_is_a_word_or_an_address() {
+        let bind = |text: &str| serde_json::from_value::<Bind>(text.into()).map(Bind::address).ok();
+        assert_eq!(bind("loopback"), Some([127, 0, 0, 1].into()));
+        assert_eq!(bind("lan"), Some([0, 0, 0, 0].into()));
+        assert_eq!(bind("::1"), "::1".parse().ok());
+        assert_eq!(bind("tailnet"), None);
+    }
+}

@@ -1,0 +1,100 @@
+//! Which agents there are, as far as the gateway knows.
+
+use std::{sync::Arc, time::Duration};
+
+use arc_swap::ArcSwapOption;
+use proto::agent::v1::{ListAgentsRequest, ListAgentsResponse, agent_runner_client::AgentRunnerClient};
+use shared::{AgentId, transport::Transport};
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Status};
+
+use crate::error::ApiError;
+
+const REFRESH_INTERVAL: Duration = Duration::from_secs(5);
+const RETRY_INTERVAL: Duration = Duration::from_millis(500);
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The runner's agents, asked for again and again.
+pub(crate) struct Directory {
+    runner: AgentRunnerClient<Transport>,
+    latest: ArcSwapOption<Agents>,
+    reachable: std::sync::atomic::AtomicBool,
+}
+
+/// The agents at one time.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Agents {
+    /// Every agent, in the configured order.
+    pub(crate) ids: Vec<AgentId>,
+    /// The one that answers when none is asked for.
+    pub(crate) default_id: AgentId,
+}
+
+impl Directory {
+    pub(crate) fn new(runner: AgentRunnerClient<Transport>) -> Self {
+        Self { runner, latest: ArcSwapOption::empty(), reachable: false.into() }
+    }
+
+    /// The agents as last heard of; before the first time, the runner is asked now.
+    pub(crate) async fn agents(&self) -> Result<Arc<Agents>, ApiError> {
+        match self.latest.load_full() {
+            Some(agents) => Ok(agents),
+            None => Ok(self.refresh().await?),
+        }
+    }
+
+    /// Whether the runner answered when it was last asked.
+    pub(crate) fn is_runner_reachable(&self) -> bool {
+        self.reachable.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// Keeps asking until `stop` is cancelled.
+    pub(crate) async fn watch(&self, stop: &CancellationToken) {
+        loop {
+            let was_reachable = self.is_runner_reachable();
+            let pause = match self.refresh().await {
+                Ok(_) => REFRESH_INTERVAL,
+                Err(status) => {
+                    if was_reachable {
+                        tracing::warn!(%status, "the agent runner cannot be reached any more");
+                    }
+                    RETRY_INTERVAL
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    async fn refresh(&self) -> Result<Arc<Agents>, Status> {
+        let mut request = Request::new(ListAgentsRequest {});
+        request.set_timeout(CALL_TIMEOUT);
+        let listed = self.runner.clone().list_agents(request).await;
+        self.reachable.store(listed.is_ok(), std::sync::atomic::Ordering::Relaxed);
+        let agents = Arc::new(Agents::try_from(listed?.into_inner())?);
+        self.latest.store(Some(agents.clone()));
+        Ok(agents)
+    }
+}
+
+impl Agents {
+    /// The error for an agent that does not exist.
+    pub(crate) fn unknown(&self, asked_for: &str) -> ApiError {
+        let known: Vec<&str> = self.ids.iter().map(AgentId::as_str).collect();
+        ApiError::model_not_found(format!("there is no agent `{asked_for}`; there are: {}", known.join(", ")))
+    }
+}
+
+impl TryFrom<ListAgentsResponse> for Agents {
+    type Error = Status;
+
+    fn try_from(listed: ListAgentsResponse) -> Result<Self, Status> {
+        let parse = |id: &str| id.parse().map_err(|_| Status::internal(format!("the runner has an agent `{id}`")));
+        Ok(Self {
+            ids: listed.agents.iter().map(|agent| parse(&agent.id)).collect::<Result<_, _>>()?,
+            default_id: parse(&listed.default_agent_id)?,
+        })
+    }
+}

@@ -1,0 +1,208 @@
+//! Every error that a client can get: the one table of statuses, types and codes.
+
+use std::time::Duration;
+
+use axum::response::{IntoResponse, Response};
+use http::{
+    HeaderValue, StatusCode,
+    header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
+};
+use proto::agent::v1::{Failed, FailureCode};
+use serde::Serialize;
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
+
+/// An error as the client gets it: an HTTP answer, or a frame of a stream that has begun.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ApiError {
+    status: StatusCode,
+    kind: &'static str,
+    code: &'static str,
+    message: String,
+    param: Option<String>,
+    retry_after: Option<Duration>,
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    error: Details<'a>,
+}
+
+#[derive(Serialize)]
+struct Details<'a> {
+    message: &'a str,
+    r#type: &'static str,
+    param: Option<&'a str>,
+    code: &'static str,
+}
+
+const INVALID_REQUEST: &str = "invalid_request_error";
+const RATE_LIMIT: &str = "rate_limit_error";
+const API: &str = "api_error";
+/// What a client is told to wait when nobody knows better.
+const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(1);
+
+impl ApiError {
+    fn new(status: StatusCode, kind: &'static str, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, kind, code, message: message.into(), param: None, retry_after: None }
+    }
+
+    fn retry_after(mut self, after: Duration) -> Self {
+        self.retry_after = Some(after);
+        self
+    }
+
+    pub(crate) fn unauthenticated() -> Self {
+        let message = "missing or wrong secret; send `Authorization: Bearer <token>`";
+        Self::new(StatusCode::UNAUTHORIZED, "authentication_error", "invalid_api_key", message)
+    }
+
+    pub(crate) fn not_found(path: &str) -> Self {
+        let message = format!("there is nothing at {path}; see POST /v1/chat/completions and GET /v1/models");
+        Self::new(StatusCode::NOT_FOUND, INVALID_REQUEST, "not_found", message)
+    }
+
+    pub(crate) fn method_not_allowed(method: &str, path: &str) -> Self {
+        let message = format!("{path} does not take {method}");
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, INVALID_REQUEST, "method_not_allowed", message)
+    }
+
+    pub(crate) fn invalid_json(reason: &str) -> Self {
+        let message = format!("the request's body is not valid JSON: {reason}");
+        Self::new(StatusCode::BAD_REQUEST, INVALID_REQUEST, "invalid_json", message)
+    }
+
+    pub(crate) fn invalid_value(param: impl Into<String>, reason: &str) -> Self {
+        let param = param.into();
+        let message = format!("invalid `{param}`: {reason}");
+        Self { param: Some(param), ..Self::new(StatusCode::BAD_REQUEST, INVALID_REQUEST, "invalid_value", message) }
+    }
+
+    pub(crate) fn model_not_found(message: impl Into<String>) -> Self {
+        let error = Self::new(StatusCode::NOT_FOUND, INVALID_REQUEST, "model_not_found", message);
+        Self { param: Some("model".to_owned()), ..error }
+    }
+
+    pub(crate) fn request_too_large(limit_bytes: usize) -> Self {
+        let message = format!("the request's body has more than {limit_bytes} bytes");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, INVALID_REQUEST, "request_too_large", message)
+    }
+
+    pub(crate) fn request_timeout(limit: Duration) -> Self {
+        let message = format!("the request's body did not arrive within {} ms", limit.as_millis());
+        Self::new(StatusCode::REQUEST_TIMEOUT, INVALID_REQUEST, "request_timeout", message)
+    }
+
+    pub(crate) fn unavailable(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, API, "unavailable", message).retry_after(DEFAULT_RETRY_AFTER)
+    }
+
+    fn overloaded(message: &str) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, RATE_LIMIT, "overloaded", message).retry_after(DEFAULT_RETRY_AFTER)
+    }
+
+    fn timeout(message: &str) -> Self {
+        Self::new(StatusCode::GATEWAY_TIMEOUT, API, "timeout", message)
+    }
+
+    fn internal() -> Self {
+        let message = "something went wrong in the gateway; its log says what, under this request's id";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, API, "internal_error", message)
+    }
+
+    /// The HTTP status, also of an error that goes out as a frame.
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The error object as JSON: `{"error":{"message","type","param","code"}}`.
+    pub(crate) fn to_json(&self) -> String {
+        let details =
+            Details { message: &self.message, r#type: self.kind, param: self.param.as_deref(), code: self.code };
+        serde_json::to_string(&Body { error: details }).expect("strings always serialise")
+    }
+}
+
+/// What a run that failed means over HTTP.
+impl From<Failed> for ApiError {
+    fn from(failed: Failed) -> Self {
+        let Failed { message, param, retry_after_ms, .. } = &failed;
+        let new = |status, kind, code| Self::new(status, kind, code, message.as_str());
+        let mut error = match failed.code() {
+            FailureCode::InvalidRequest => Self {
+                param: Some(param.clone()).filter(|param| !param.is_empty()),
+                ..new(StatusCode::BAD_REQUEST, INVALID_REQUEST, "invalid_value")
+            },
+            FailureCode::SessionBusy => {
+                new(StatusCode::TOO_MANY_REQUESTS, RATE_LIMIT, "session_busy").retry_after(DEFAULT_RETRY_AFTER)
+            }
+            FailureCode::Overloaded => Self::overloaded(message),
+            FailureCode::UpstreamRateLimit => new(StatusCode::TOO_MANY_REQUESTS, RATE_LIMIT, "upstream_rate_limit"),
+            FailureCode::UpstreamAuth => new(StatusCode::BAD_GATEWAY, API, "upstream_auth"),
+            FailureCode::InsufficientQuota => {
+                new(StatusCode::PAYMENT_REQUIRED, "insufficient_quota", "insufficient_quota")
+            }
+            FailureCode::UpstreamInvalidRequest => {
+                new(StatusCode::BAD_REQUEST, INVALID_REQUEST, "upstream_invalid_request")
+            }
+            FailureCode::ContextLengthExceeded => {
+                new(StatusCode::BAD_REQUEST, INVALID_REQUEST, "context_length_exceeded")
+            }
+            FailureCode::UpstreamError => new(StatusCode::BAD_GATEWAY, API, "upstream_error"),
+            FailureCode::Timeout => Self::timeout(message),
+            FailureCode::Unavailable | FailureCode::Cancelled => Self::unavailable(message),
+            FailureCode::Internal | FailureCode::Unspecified => Self::internal(),
+        };
+        if *retry_after_ms > 0 {
+            error.retry_after = Some(Duration::from_millis(*retry_after_ms));
+        }
+        error
+    }
+}
+
+/// What a call that the runner refused, or that never reached it, means over HTTP.
+impl From<Status> for ApiError {
+    fn from(status: Status) -> Self {
+        #[expect(clippy::wildcard_enum_match_arm, reason = "every other code is a fault of ours")]
+        match status.code() {
+            Code::InvalidArgument => {
+                let violation = status.get_details_bad_request().and_then(|mut bad| bad.field_violations.pop());
+                match violation {
+                    Some(violation) => Self::invalid_value(violation.field, &violation.description),
+                    None => Self::new(StatusCode::BAD_REQUEST, INVALID_REQUEST, "invalid_value", status.message()),
+                }
+            }
+            Code::NotFound => Self::model_not_found(status.message()),
+            Code::ResourceExhausted => Self::overloaded("the agents have as much to do as they may; try again later"),
+            Code::DeadlineExceeded => Self::timeout("the agent runner took too long"),
+            Code::Unavailable | Code::Cancelled => {
+                tracing::error!(%status, "the agent runner cannot be reached");
+                Self::unavailable("the agent runner cannot be reached; try again later")
+            }
+            _ => {
+                tracing::error!(%status, "the agent runner failed");
+                Self::internal()
+            }
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, self.to_json()).into_response();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+        if let Some(after) = self.retry_after {
+            // Whole seconds, and never zero.
+            let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests;

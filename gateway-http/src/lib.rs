@@ -1,0 +1,69 @@
+//! The OpenAI-compatible front of the agents: HTTP and JSON on one side, gRPC on the other.
+
+mod auth;
+mod body;
+mod brand;
+mod chat;
+mod config;
+mod directory;
+mod error;
+mod models;
+mod probes;
+mod router;
+mod server;
+mod target;
+mod trace;
+
+use std::{sync::Arc, time::Duration};
+
+use proto::agent::v1::agent_runner_client::AgentRunnerClient;
+use shared::transport::{MAX_MESSAGE_BYTES, Transport};
+use tokio_util::sync::CancellationToken;
+
+use auth::Auth;
+use directory::Directory;
+
+pub use config::{Bind, Config, Error};
+pub use server::serve;
+
+/// What every request needs; cheap to clone.
+#[derive(Clone)]
+pub struct Gateway {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    auth: Auth,
+    runner: AgentRunnerClient<Transport>,
+    directory: Directory,
+    limits: Limits,
+    serves_chat_completions: bool,
+    draining: CancellationToken,
+}
+
+/// What a request may take.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    max_body_bytes: usize,
+    body_timeout: Duration,
+    keep_alive: Duration,
+    drain: Duration,
+}
+
+impl Gateway {
+    fn new(config: Config, runner: Transport) -> Self {
+        let runner = AgentRunnerClient::new(runner)
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES);
+        Self {
+            inner: Arc::new(Inner {
+                auth: config.auth,
+                directory: Directory::new(runner.clone()),
+                runner,
+                limits: config.limits,
+                serves_chat_completions: config.serves_chat_completions,
+                draining: CancellationToken::new(),
+            }),
+        }
+    }
+}

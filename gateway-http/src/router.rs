@@ -1,0 +1,26 @@
+//! Everything that the gateway answers, in one table.
+
+use axum::{
+    Router,
+    extract::Request,
+    middleware,
+    routing::{get, post},
+};
+
+use crate::{Gateway, chat, error::ApiError, models, probes, trace};
+
+pub(crate) fn router(gateway: Gateway) -> Router {
+    Router::new()
+        .route("/v1/chat/completions", post(chat::completions))
+        .route("/v1/models", get(models::list))
+        .route("/healthz", get(probes::health))
+        .route("/health", get(probes::health))
+        .route("/readyz", get(probes::ready))
+        .route("/ready", get(probes::ready))
+        .fallback(async |request: Request| ApiError::not_found(request.uri().path()))
+        .method_not_allowed_fallback(async |request: Request| {
+            ApiError::method_not_allowed(request.method().as_str(), request.uri().path())
+        })
+        .layer(middleware::from_fn(trace::layer))
+        .with_state(gateway)
+}

@@ -1,0 +1,66 @@
+//! One span and one id for every request.
+
+use std::time::Instant;
+
+use axum::{
+    extract::{MatchedPath, Request},
+    middleware::Next,
+    response::Response,
+};
+use http::{HeaderMap, HeaderName, HeaderValue};
+use shared::telemetry;
+use tracing::{Instrument, Span, field::Empty};
+use uuid::Uuid;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const MAX_REQUEST_ID_BYTES: usize = 128;
+
+/// Runs the request in a span of its own, which joins the client's trace if it names one. The answer carries the
+/// request's id: the client's own, or a new one.
+pub(crate) async fn layer(request: Request, next: Next) -> Response {
+    let began = Instant::now();
+    let request_id = request_id(request.headers());
+    let span = span(&request, &request_id);
+    telemetry::adopt(&span, request.headers());
+    let mut response = next.run(request).instrument(span.clone()).await;
+
+    let status = response.status();
+    span.record("http.response.status_code", status.as_u16());
+    let duration_ms = began.elapsed().as_millis();
+    span.in_scope(|| {
+        if status.is_server_error() {
+            span.record("otel.status_code", "error");
+            tracing::warn!(request.id = ?request_id, http.response.status_code = status.as_u16(), duration_ms, "answered");
+        } else {
+            tracing::debug!(request.id = ?request_id, http.response.status_code = status.as_u16(), duration_ms, "answered");
+        }
+    });
+    response.headers_mut().insert(REQUEST_ID, request_id);
+    response
+}
+
+fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let given = headers.get(REQUEST_ID).filter(|id| {
+        !id.is_empty() && id.len() <= MAX_REQUEST_ID_BYTES && id.as_bytes().iter().all(u8::is_ascii_graphic)
+    });
+    given.cloned().unwrap_or_else(|| {
+        HeaderValue::try_from(format!("req_{}", Uuid::new_v4().simple())).expect("hexadecimal digits are visible")
+    })
+}
+
+fn span(request: &Request, request_id: &HeaderValue) -> Span {
+    let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    let method = request.method().as_str();
+    tracing::info_span!(
+        "request",
+        otel.name = format_args!("{method} {}", route.unwrap_or_default()),
+        otel.kind = "server",
+        otel.status_code = Empty,
+        http.request.method = method,
+        http.route = route,
+        http.response.status_code = Empty,
+        request.id = request_id.to_str().unwrap_or_default(),
+        run.id = Empty,
+        gen_ai.agent.id = Empty,
+    )
+}

@@ -1,0 +1,87 @@
+//! A service that is told to go finishes what it has begun, and begins nothing new.
+
+use crate::{
+    harness::{EventStream, Gateway, Signal, Topology, each_topology, eventually, run},
+    provider::{Gate, Reply},
+};
+
+each_topology![
+    a_stream_in_flight_is_finished,
+    an_answer_in_flight_is_finished,
+    an_idle_gateway_goes_at_once,
+    every_process_goes_in_peace,
+];
+
+/// Begins a stream that has said `one`, and says `two` when the gate is opened.
+async fn begun(gateway: &Gateway) -> (EventStream, Gate) {
+    let gate = Gate::default();
+    let reply = Reply::stream().delta("one ").wait_for(&gate);
+    gateway.provider.answers_once(reply.delta("two").finish("stop").usage(7, 3).done());
+    let mut stream = gateway.ask("count").stream().await;
+    stream.text("one ").await;
+    (stream, gate)
+}
+
+async fn a_stream_in_flight_is_finished(topology: Topology) {
+    let mut gateway = Gateway::start(topology).await;
+    let (stream, gate) = begun(&gateway).await;
+    gateway.front().signal(Signal::SIGTERM);
+    eventually("the gateway is no longer ready", async || !gateway.is_ready().await).await;
+    let late = gateway.ask("hi").try_send().await;
+    if let Some(late) = late {
+        late.assert_error(503, "api_error", "unavailable");
+    }
+    assert_eq!(gateway.provider.asked().len(), 1);
+    gate.open();
+    assert_eq!(stream.end().await.content(), "one two");
+    assert_eq!(gateway.front().exit().await.code(), Some(0));
+}
+
+async fn an_answer_in_flight_is_finished(topology: Topology) {
+    let mut gateway = Gateway::start(topology).await;
+    let gate = Gate::default();
+    gateway.provider.answers(Reply::text(&["hello"]).after(&gate));
+    let answer = tokio::spawn(gateway.ask("hi").user("alice").send());
+    gateway.provider.request(1).await;
+    gateway.front().signal(Signal::SIGTERM);
+    eventually("the gateway is no longer ready", async || !gateway.is_ready().await).await;
+    gate.open();
+    assert_eq!(answer.await.unwrap().content(), "hello");
+    assert_eq!(gateway.front().exit().await.code(), Some(0));
+}
+
+async fn an_idle_gateway_goes_at_once(topology: Topology) {
+    for signal in [Signal::SIGTERM, Signal::SIGINT] {
+        let mut gateway = Gateway::start(topology).await;
+        assert_eq!(gateway.ask("hi").send().await.content(), "hello");
+        let told = std::time::Instant::now();
+        gateway.front().signal(signal);
+        assert_eq!(gateway.front().exit().await.code(), Some(0));
+        assert!(told.elapsed().as_secs() < 5, "{:?}", told.elapsed());
+    }
+}
+
+async fn every_process_goes_in_peace(topology: Topology) {
+    let mut gateway = Gateway::start(topology).await;
+    gateway.ask("hi").user("alice").send().await.content();
+    for process in gateway.processes() {
+        process.signal(Signal::SIGTERM);
+    }
+    for process in gateway.processes() {
+        assert_eq!(process.exit().await.code(), Some(0), "{}", process.name());
+    }
+}
+
+#[tokio::test]
+async fn a_runner_finishes_the_run_that_it_has() {
+    run(async {
+        let mut gateway = Gateway::start(Topology::ThreeProcesses).await;
+        let (stream, gate) = begun(&gateway).await;
+        gateway.process("agent-runner").signal(Signal::SIGTERM);
+        eventually("the runner takes no more runs", async || gateway.ask("hi").send().await.status == 503).await;
+        gate.open();
+        assert_eq!(stream.end().await.content(), "one two");
+        assert_eq!(gateway.process("agent-runner").exit().await.code(), Some(0));
+    })
+    .await;
+}

@@ -1,0 +1,67 @@
+//! Which binaries a topology is made of, and where they listen.
+
+use std::{
+    net::{Ipv4Addr, TcpListener},
+    path::PathBuf,
+};
+
+use super::Topology;
+
+/// The binary with everything in it.
+pub(crate) fn clawdbot() -> PathBuf {
+    PathBuf::from(env!("CARGO_BIN_EXE_clawdbot"))
+}
+
+/// The binaries of a topology, by the names of their processes.
+pub(super) fn binaries(topology: Topology) -> Vec<(&'static str, PathBuf)> {
+    match topology {
+        Topology::OneProcess => vec![("clawdbot", clawdbot())],
+        Topology::ThreeProcesses => vec![
+            ("session-store", sibling("session-store")),
+            ("agent-runner", sibling("agent-runner")),
+            ("gateway-http", PathBuf::from(env!("CARGO_BIN_EXE_gateway-http"))),
+        ],
+    }
+}
+
+/// A binary of another crate, which cargo does not build for this test.
+fn sibling(name: &str) -> PathBuf {
+    let path = clawdbot().with_file_name(name);
+    assert!(path.exists(), "{} is missing: run `just test`, which builds it first", path.display());
+    path
+}
+
+/// Where the services listen.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Ports {
+    pub(super) gateway: u16,
+    pub(super) agent_runner: u16,
+    pub(super) session_store: u16,
+}
+
+impl Ports {
+    /// Three ports that nobody listens on now.
+    pub(super) fn free() -> Self {
+        let listeners = [(); 3].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
+        let [gateway, agent_runner, session_store] =
+            listeners.each_ref().map(|listener| listener.local_addr().unwrap().port());
+        Self { gateway, agent_runner, session_store }
+    }
+
+    /// The environment that tells every process about them.
+    pub(super) fn env(self, topology: Topology) -> Vec<(&'static str, String)> {
+        let gateway = ("CLAWDBOT_GATEWAY_PORT", self.gateway.to_string());
+        let runner = format!("127.0.0.1:{}", self.agent_runner);
+        let store = format!("127.0.0.1:{}", self.session_store);
+        match topology {
+            Topology::OneProcess => vec![gateway],
+            Topology::ThreeProcesses => vec![
+                gateway,
+                ("CLAWDBOT_AGENT_RUNNER_URL", format!("http://{runner}")),
+                ("CLAWDBOT_AGENT_RUNNER_LISTEN", runner),
+                ("CLAWDBOT_SESSION_STORE_URL", format!("http://{store}")),
+                ("CLAWDBOT_SESSION_STORE_LISTEN", store),
+            ],
+        }
+    }
+}

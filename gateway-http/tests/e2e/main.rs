@@ -1,0 +1,33 @@
+//! The system as its clients see it: one suite over HTTP, run against one process and against three.
+//!
+//! Every test starts the real binaries with a state folder, a configuration file and ports of their own, and a
+//! provider in this process that records what it is asked and answers as it is told.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test that cannot go on panics, and says on standard error what the processes logged"
+)]
+
+mod harness;
+mod provider;
+
+mod contract;
+mod history;
+
+mod completions;
+mod streaming;
+mod tools;
+
+mod sessions;
+
+mod errors;
+mod limits;
+mod outages;
+mod upstream_errors;
+
+mod cancellation;
+mod drain;
+mod tracing;
+
+mod cli;
+mod clients;

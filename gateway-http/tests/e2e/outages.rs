@@ -1,0 +1,62 @@
+//! What a client hears while a service behind the gateway is gone; only where it is a process that can go.
+
+use crate::{
+    harness::{Gateway, Topology, assert_error, run},
+    provider::Reply,
+};
+
+#[tokio::test]
+async fn without_its_store_a_session_is_unavailable() {
+    run(async {
+        let mut gateway = Gateway::start(Topology::ThreeProcesses).await;
+        assert_eq!(gateway.ask("one").user("alice").send().await.content(), "hello");
+        gateway.kill("session-store").await;
+        let answer = gateway.ask("two").user("alice").send().await;
+        answer.assert_error(503, "api_error", "unavailable");
+        assert_says_when_to_retry(answer.header("retry-after"));
+        assert_eq!(gateway.provider.asked().len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn without_its_store_a_stateless_request_is_answered() {
+    run(async {
+        let mut gateway = Gateway::start(Topology::ThreeProcesses).await;
+        gateway.kill("session-store").await;
+        assert_eq!(gateway.ask("hi").send().await.content(), "hello");
+        assert_eq!(gateway.ask("hi").stream().await.end().await.content(), "hello");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn without_its_runner_the_gateway_is_unavailable() {
+    run(async {
+        let mut gateway = Gateway::start(Topology::ThreeProcesses).await;
+        assert_eq!(gateway.ask("hi").send().await.content(), "hello");
+        gateway.kill("agent-runner").await;
+        let answer = gateway.ask("hi").send().await;
+        answer.assert_error(503, "api_error", "unavailable");
+        assert_says_when_to_retry(answer.header("retry-after"));
+        assert_eq!(gateway.request("GET", "/healthz").send().await.status, 200);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_runner_that_dies_in_the_middle_ends_the_stream_with_an_error() {
+    run(async {
+        let mut gateway = Gateway::start(Topology::ThreeProcesses).await;
+        gateway.provider.answers(Reply::stream().delta("half an ans").hang());
+        let mut stream = gateway.ask("hi").stream().await;
+        stream.text("half an ans").await;
+        gateway.kill("agent-runner").await;
+        assert_error(&stream.end().await.error(), "api_error", "unavailable");
+    })
+    .await;
+}
+
+fn assert_says_when_to_retry(retry_after: &str) {
+    assert!(retry_after.parse::<u32>().is_ok(), "{retry_after:?}");
+}

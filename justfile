@@ -1,0 +1,63 @@
+# The only door: people and CI use the same recipes.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+
+python := "target/python/bin"
+features := "--features one-process"
+
+# Lists the recipes.
+default:
+    @just --list
+
+# Builds everything in one process and starts it; for example: just run agent --message hi
+run *arguments:
+    cargo run --release {{features}} -- {{arguments}}
+
+# Installs what the tests need and runs them all.
+test: python build
+    CLAWDBOT_TEST_PYTHON="$PWD/{{python}}/python" cargo test --workspace {{features}}
+    cargo test --release --package agent-runner --features local-model --test local_model
+
+# Formatting, lints, documentation, dependencies, protos.
+lint: python
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets -- --deny warnings
+    cargo clippy --workspace --all-targets {{features}} -- --deny warnings
+    RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --no-deps --document-private-items {{features}}
+    {{python}}/buf lint proto
+    just lint-dependencies
+
+# What CI does.
+ci: lint test
+
+# Formats the code.
+fmt:
+    cargo fmt --all
+
+# Builds the documentation and opens it.
+doc:
+    cargo doc --workspace --no-deps {{features}} --open
+
+# Who depends on whom, and on what: .deny.toml and the crates' own rule.
+[private]
+lint-dependencies:
+    command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
+    cargo deny --config .deny.toml check bans licenses sources
+    ! cargo tree --package gateway-http | grep -E ' (agent-runner|session-store) v'
+
+# The binaries that the end-to-end tests start.
+[private]
+build:
+    cargo build --workspace {{features}}
+
+# Python packages that the tests and lints use, in a folder of their own.
+[private]
+python:
+    [ -x {{python}}/python ] || python3 -m venv target/python || just install-venv
+    {{python}}/pip install --quiet --requirement gateway-http/tests/e2e/clients/requirements.txt
+
+[private]
+install-venv:
+    rm -rf target/python
+    apt-get update && apt-get install --yes python3-venv
+    python3 -m venv target/python

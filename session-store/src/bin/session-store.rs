@@ -1,0 +1,84 @@
+//! The session store as a process of its own.
+
+use std::{env, io::IsTerminal, net::SocketAddr, path::PathBuf, time::Duration};
+
+use anyhow::Context;
+use clap::Parser;
+use serde::Deserialize;
+use shared::{
+    config::{Environment, Sources},
+    grpc,
+    process::{Identity, Process},
+};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const IDENTITY: Identity = Identity { service_name: "session-store", log_level: "info", logs_to_terminal: false };
+/// How long calls in flight have to finish once the process is asked to end.
+const DRAIN: Duration = Duration::from_secs(30);
+
+/// Keeps the sessions of the agents: serves `clawdbot.session.v1.SessionStore`.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    /// The configuration file (JSON5) [default: ~/.clawdbot/clawdbot.json if present]
+    #[arg(long, value_name = "PATH")]
+    config: Option<PathBuf>,
+    /// Where to listen [env: CLAWDBOT_SESSION_STORE_LISTEN] [default: 127.0.0.1:18791]
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<String>,
+    /// The database [env: CLAWDBOT_SESSION_STORE_DATABASE] [default: sqlite:<state>/sessions.db]
+    #[arg(long, value_name = "URL")]
+    database: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Listen {
+    #[serde(default = "default_listen")]
+    listen: SocketAddr,
+}
+
+fn default_listen() -> SocketAddr {
+    ([127, 0, 0, 1], 18791).into()
+}
+
+impl Arguments {
+    fn into_sources(self) -> Sources {
+        let flags = [("services.sessionStore.listen", self.listen), ("services.sessionStore.database", self.database)];
+        Sources {
+            environment: Environment::new(env::vars_os()),
+            config_path: self.config,
+            flags: flags.into_iter().filter_map(|(key, value)| Some((key, value?))).collect(),
+        }
+    }
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let sources = Arguments::parse().into_sources();
+    let identity = Identity { logs_to_terminal: std::io::stderr().is_terminal(), ..IDENTITY };
+    let process = Process::start(identity, sources)?;
+    let served = serve(&process).await;
+    process.finish();
+    served
+}
+
+async fn serve(process: &Process) -> anyhow::Result<()> {
+    let Listen { listen } = process.document.section("services.sessionStore")?;
+    let config = session_store::Config::load(&process.document)?;
+    let store = config.build().await.context("cannot open the session store")?;
+    let listener = grpc::listen(listen).await?;
+    tracing::info!(address = %listener.local_addr()?, "the session store is listening");
+    let stopping = async {
+        process.shutdown.cancelled().await;
+        store.drain();
+        std::future::pending::<()>().await;
+    };
+    let served = tokio::select! {
+        served = grpc::serve(listener, store.server(), proto::DESCRIPTORS, process.shutdown.clone(), DRAIN) => served,
+        () = stopping => Ok(()),
+    };
+    store.shutdown().await;
+    Ok(served?)
+}

@@ -1,0 +1,133 @@
+//! What can be configured, and the way from there to a running service.
+
+use std::{path::PathBuf, sync::Arc};
+
+use serde::Deserialize;
+use shared::config::Document;
+
+use crate::{Error, Service, line::Lines, sqlite::Sqlite};
+
+/// The store's configuration, read but not yet acted upon.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The database's URL: `sqlite:<path>`.
+    pub database: String,
+    /// How many calls are served at once.
+    pub max_concurrent_calls: usize,
+    /// The section `session`.
+    pub session: SessionConfig,
+}
+
+/// How sessions behave: the section `session`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct SessionConfig {
+    /// How long a lease lasts without a renewal, in milliseconds, when the caller doesn't say; one hour at most.
+    pub lease_ms: u64,
+    /// How long a turn waits for another run's lease at most, in milliseconds, whatever the caller says.
+    pub wait_ms: u64,
+    /// How many of the newest messages a turn begins with when the caller doesn't say; 1000 at most.
+    pub window_messages: u32,
+}
+
+#[derive(Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct StoreSection {
+    database: Option<String>,
+    max_concurrent_calls: usize,
+}
+
+impl Default for StoreSection {
+    fn default() -> Self {
+        Self { database: None, max_concurrent_calls: 1024 }
+    }
+}
+
+impl Default for SessionConfig {
+    fn default() -> Self {
+        Self { lease_ms: 30_000, wait_ms: 30_000, window_messages: 200 }
+    }
+}
+
+impl Config {
+    /// Reads the store's sections. Without a database in them, there is a file in the state folder.
+    pub fn load(document: &Document) -> Result<Self, Error> {
+        let StoreSection { database, max_concurrent_calls } = document.section("services.sessionStore")?;
+        let default = || format!("sqlite:{}", document.state_dir().join("sessions.db").display());
+        let database = database.unwrap_or_else(default);
+        Ok(Self { database, max_concurrent_calls, session: document.section("session")? })
+    }
+
+    /// Opens the database, which is made if there is none.
+    pub async fn build(self) -> Result<Service, Error> {
+        let path = sqlite_path(&self.database)?;
+        let lines = Arc::new(Lines::new());
+        let released = lines.clone();
+        let store = Sqlite::open(path, move |session_key| released.call_first(session_key)).await?;
+        Ok(Service::new(store, lines, self.session, self.max_concurrent_calls))
+    }
+}
+
+/// The file that the URL names. Errors don't repeat the URL, which may hold a password.
+fn sqlite_path(url: &str) -> Result<PathBuf, Error> {
+    match url.split_once(':') {
+        Some(("sqlite", path)) => match path.strip_prefix("//").unwrap_or(path) {
+            "" | ":memory:" => Err(Error::Url("names no file".to_owned())),
+            path => Ok(path.into()),
+        },
+        Some((scheme @ ("postgres" | "postgresql"), _)) => {
+            Err(Error::Url(format!("has the scheme `{scheme}`, which is not supported yet")))
+        }
+        Some((scheme, _)) => Err(Error::Url(format!("has the scheme `{scheme}`, which is not supported"))),
+        None => Err(Error::Url("has no scheme".to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use shared::config::{Environment, Sources};
+
+    use super::*;
+
+    #[test]
+    fn a_database_url_names_a_file_or_is_refused() {
+        let check = |url: &str, expected: Result<&str, &str>| match (sqlite_path(url), expected) {
+            (Ok(path), Ok(expected)) => assert_eq!(path, PathBuf::from(expected), "{url}"),
+            (Err(error), Err(reason)) => {
+                let expected = format!(
+                    "the database URL {reason}; use sqlite:<path>, for example sqlite:/var/lib/clawdbot/sessions.db"
+                );
+                assert_eq!(error.to_string(), expected, "{url}");
+            }
+            (outcome, _) => panic!("{url}: {outcome:?}"),
+        };
+        check("sqlite:/var/lib/sessions.db", Ok("/var/lib/sessions.db"));
+        check("sqlite:///var/lib/sessions.db", Ok("/var/lib/sessions.db"));
+        check("sqlite:sessions.db", Ok("sessions.db"));
+        check("sqlite:", Err("names no file"));
+        check("sqlite::memory:", Err("names no file"));
+        check("postgres://user:hunter2@db", Err("has the scheme `postgres`, which is not supported yet"));
+        check("mysql://db", Err("has the scheme `mysql`, which is not supported"));
+        check("/var/lib/sessions.db", Err("has no scheme"));
+        check("", Err("has no scheme"));
+    }
+
+    #[test]
+    fn settings_are_read_over_their_defaults() {
+        let check = |text: &str, expected: (&str, usize, u64, u64, u32)| {
+            let environment = Environment::from_iter([("CLAWDBOT_STATE_DIR", "/state")]);
+            let sources = Sources { environment, ..Sources::default() };
+            let document = Document::from_text(text, Path::new("clawdbot.json"), &sources).unwrap();
+            let Config { database, max_concurrent_calls, session } = Config::load(&document).unwrap();
+            let SessionConfig { lease_ms, wait_ms, window_messages } = session;
+            assert_eq!((&*database, max_concurrent_calls, lease_ms, wait_ms, window_messages), expected);
+        };
+        check("{}", ("sqlite:/state/sessions.db", 1024, 30_000, 30_000, 200));
+        check(
+            "{services: {sessionStore: {database: 'sqlite:x.db', maxConcurrentCalls: 7}}, session: {leaseMs: 1000}}",
+            ("sqlite:x.db", 7, 1000, 30_000, 200),
+        );
+    }
+}

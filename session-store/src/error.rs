@@ -1,0 +1,125 @@
+//! What can go wrong, and the one place that turns it into what a caller sees.
+
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
+
+use rusqlite::ErrorCode;
+use shared::config;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+/// Why the store could not be opened, or why a call failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The configuration cannot be read.
+    #[error(transparent)]
+    Config(#[from] config::Error),
+    /// The database URL names no database that this program can open.
+    #[error("the database URL {0}; use sqlite:<path>, for example sqlite:/var/lib/clawdbot/sessions.db")]
+    Url(String),
+    /// The database file or its folder cannot be made.
+    #[error("cannot create {}", path.display())]
+    Create {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A later version of this program has changed the database's layout.
+    #[error("the database has layout {found}, but this program knows only up to {known}; use a newer program")]
+    NewerLayout {
+        /// The layout in the file.
+        found: usize,
+        /// The newest layout that this program knows.
+        known: usize,
+    },
+    /// The request breaks the contract.
+    #[error("{field}: {reason}")]
+    Invalid {
+        /// The field, as a path.
+        field: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The key has no session.
+    #[error("no session has this key")]
+    NotFound,
+    /// The write came under a lease that is not the session's any more.
+    #[error("the lease was lost: another run took the turn over, or it ended, or the session was reset or deleted")]
+    LeaseLost,
+    /// The run asks for a turn that it has already committed.
+    #[error("the run has already committed its turn")]
+    AlreadyCommitted,
+    /// Another run held the lease for as long as the caller would wait.
+    #[error("session busy: waited {} ms for another run's turn", waited.as_millis())]
+    Busy {
+        /// How long.
+        waited: Duration,
+    },
+    /// As many wait as may.
+    #[error("session busy: waited 0 ms, as too many turns wait already")]
+    LineFull,
+    /// The store is shutting down.
+    #[error("the session store is shutting down")]
+    Closed,
+    /// The database failed.
+    #[error("the database failed")]
+    Database(#[source] Arc<rusqlite::Error>),
+    /// A stored message cannot be read back.
+    #[error("a stored message cannot be read")]
+    Corrupt(#[from] prost::DecodeError),
+}
+
+impl From<rusqlite::Error> for Error {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Database(Arc::new(error))
+    }
+}
+
+impl From<Error> for Status {
+    /// Internals go to the log, here and only here; the caller sees what it can act on.
+    fn from(error: Error) -> Self {
+        let message = error.to_string();
+        match error {
+            Error::Invalid { field, reason } => {
+                let details = ErrorDetails::with_bad_request_violation(field, reason);
+                Status::with_error_details(Code::InvalidArgument, message, details)
+            }
+            Error::NotFound => Status::not_found(message),
+            Error::LeaseLost => Status::failed_precondition(message),
+            Error::AlreadyCommitted => Status::already_exists(message),
+            Error::Busy { .. } | Error::LineFull => Status::resource_exhausted(message),
+            Error::Closed => Status::unavailable(message),
+            Error::Database(error) => {
+                tracing::error!(%error, advice = advice(&error), "the session database failed");
+                Status::unavailable("the session database is unavailable")
+            }
+            Error::Corrupt(error) => {
+                let advice = "restore the database from a backup, or delete the session";
+                tracing::error!(%error, advice, "a stored message cannot be read");
+                Status::unavailable("the session cannot be read")
+            }
+            Error::Config(_) | Error::Url(_) | Error::Create { .. } | Error::NewerLayout { .. } => {
+                tracing::error!(%error, "the session database cannot be opened");
+                Status::unavailable("the session database is unavailable")
+            }
+        }
+    }
+}
+
+/// What whoever reads the log can do.
+fn advice(error: &rusqlite::Error) -> &'static str {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => "free space on the database's disk",
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            "find the other process that keeps the database locked"
+        }
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            "stop the program and restore the database file from a backup, or recover it with sqlite3's .recover"
+        }
+        Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
+            "check that this user may write the database file and its folder"
+        }
+        Some(ErrorCode::SystemIoFailure) => "check the disk and the system's log",
+        _ => "if it persists, report it with this line",
+    }
+}

@@ -1,0 +1,148 @@
+//! The gRPC service: every call taken apart, handed on, and answered.
+
+use std::sync::Arc;
+
+use proto::session::v1::{
+    self as wire, AbandonTurnRequest, AbandonTurnResponse, BeginTurnRequest, BeginTurnResponse, CommitTurnRequest,
+    CommitTurnResponse, DeleteSessionRequest, DeleteSessionResponse, GetSessionRequest, GetSessionResponse,
+    ListMessagesRequest, ListMessagesResponse, ListSessionsRequest, ListSessionsResponse, RenewLeaseRequest,
+    RenewLeaseResponse, ResetSessionRequest, ResetSessionResponse,
+    session_store_server::{SessionStore, SessionStoreServer},
+};
+use shared::transport::{Layered, MAX_MESSAGE_BYTES};
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status};
+use tracing::instrument;
+
+use crate::{Error, SessionConfig, line::Lines, request, sqlite::Sqlite, turn};
+
+/// The session store, for the generated server; cheap to clone.
+///
+/// [`shutdown`](Self::shutdown) before the last clone is dropped; a drop would do the same work, but block its thread.
+#[derive(Clone)]
+pub struct Service {
+    store: Arc<Sqlite>,
+    lines: Arc<Lines>,
+    config: SessionConfig,
+    max_concurrent_calls: usize,
+    draining: CancellationToken,
+}
+
+impl Service {
+    pub(crate) fn new(store: Sqlite, lines: Arc<Lines>, config: SessionConfig, max_concurrent_calls: usize) -> Self {
+        Self { store: Arc::new(store), lines, config, max_concurrent_calls, draining: CancellationToken::new() }
+    }
+
+    /// The generated server, with the layers that every call passes.
+    pub fn server(&self) -> Layered<SessionStoreServer<Self>> {
+        let server = SessionStoreServer::new(self.clone())
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES);
+        Layered::new(server, self.max_concurrent_calls)
+    }
+
+    /// Sends away the turns that wait for a lease, now and from now on, with UNAVAILABLE; all else goes on.
+    pub fn drain(&self) {
+        self.draining.cancel();
+    }
+
+    /// Finishes what was taken and closes the database. Calls that come later are answered with UNAVAILABLE.
+    pub async fn shutdown(&self) {
+        self.drain();
+        self.store.close().await;
+    }
+
+    async fn begin(&self, request: BeginTurnRequest) -> Result<BeginTurnResponse, Error> {
+        let (begin, wait) = request::begin_turn(request, &self.config)?;
+        let turn = turn::begin(&self.store, &self.lines, begin, wait, &self.draining).await?;
+        let lease = wire::Lease { session_id: turn.lease.session_id.to_string(), token: turn.lease.token };
+        Ok(BeginTurnResponse {
+            lease: Some(lease),
+            lease_ms: turn.lease_ms,
+            messages: turn.messages()?,
+            message_count: turn.message_count,
+        })
+    }
+}
+
+#[tonic::async_trait]
+impl SessionStore for Service {
+    #[instrument(skip_all, fields(session.key = request.get_ref().session_key, run.id = request.get_ref().run_id))]
+    async fn begin_turn(&self, request: Request<BeginTurnRequest>) -> Result<Response<BeginTurnResponse>, Status> {
+        Ok(Response::new(self.begin(request.into_inner()).await?))
+    }
+
+    #[instrument(skip_all, fields(session.id = session_id(request.get_ref().lease.as_ref())))]
+    async fn renew_lease(&self, request: Request<RenewLeaseRequest>) -> Result<Response<RenewLeaseResponse>, Status> {
+        let (lease, lease_ms) = request::renew_lease(request.into_inner(), &self.config)?;
+        self.store.renew_lease(lease, lease_ms).await?;
+        Ok(Response::new(RenewLeaseResponse { lease_ms }))
+    }
+
+    #[instrument(skip_all, fields(
+        session.id = session_id(request.get_ref().lease.as_ref()), run.id = request.get_ref().run_id
+    ))]
+    async fn commit_turn(&self, request: Request<CommitTurnRequest>) -> Result<Response<CommitTurnResponse>, Status> {
+        let commit = request::commit_turn(request.into_inner())?;
+        Ok(Response::new(self.store.commit_turn(commit).await?))
+    }
+
+    #[instrument(skip_all, fields(session.id = session_id(request.get_ref().lease.as_ref())))]
+    async fn abandon_turn(
+        &self,
+        request: Request<AbandonTurnRequest>,
+    ) -> Result<Response<AbandonTurnResponse>, Status> {
+        let lease = request::lease(request.into_inner().lease)?;
+        self.store.abandon_turn(lease).await?;
+        Ok(Response::new(AbandonTurnResponse {}))
+    }
+
+    #[instrument(skip_all, fields(session.key = request.get_ref().session_key))]
+    async fn get_session(&self, request: Request<GetSessionRequest>) -> Result<Response<GetSessionResponse>, Status> {
+        let session_key = request::session_key("session_key", request.into_inner().session_key)?;
+        let session = self.store.get_session(session_key).await?;
+        Ok(Response::new(GetSessionResponse { session: Some(session) }))
+    }
+
+    #[instrument(skip_all)]
+    async fn list_sessions(
+        &self,
+        request: Request<ListSessionsRequest>,
+    ) -> Result<Response<ListSessionsResponse>, Status> {
+        let page = request::list_sessions(request.into_inner())?;
+        Ok(Response::new(self.store.list_sessions(page).await?))
+    }
+
+    #[instrument(skip_all, fields(session.key = request.get_ref().session_key))]
+    async fn list_messages(
+        &self,
+        request: Request<ListMessagesRequest>,
+    ) -> Result<Response<ListMessagesResponse>, Status> {
+        let page = request::list_messages(request.into_inner())?;
+        Ok(Response::new(self.store.list_messages(page).await?))
+    }
+
+    #[instrument(skip_all, fields(session.key = request.get_ref().session_key))]
+    async fn reset_session(
+        &self,
+        request: Request<ResetSessionRequest>,
+    ) -> Result<Response<ResetSessionResponse>, Status> {
+        let session_key = request::session_key("session_key", request.into_inner().session_key)?;
+        let session = self.store.reset_session(session_key).await?;
+        Ok(Response::new(ResetSessionResponse { session: Some(session) }))
+    }
+
+    #[instrument(skip_all, fields(session.key = request.get_ref().session_key))]
+    async fn delete_session(
+        &self,
+        request: Request<DeleteSessionRequest>,
+    ) -> Result<Response<DeleteSessionResponse>, Status> {
+        let session_key = request::session_key("session_key", request.into_inner().session_key)?;
+        self.store.delete_session(session_key).await?;
+        Ok(Response::new(DeleteSessionResponse {}))
+    }
+}
+
+fn session_id(lease: Option<&wire::Lease>) -> Option<&str> {
+    lease.map(|lease| lease.session_id.as_str())
+}

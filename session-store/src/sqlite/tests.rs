@@ -1,0 +1,118 @@
+//! What the contract suite cannot see: files, query plans, and one write spoiling another's transaction.
+
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, sync::Arc};
+
+use rusqlite::{Connection, ErrorCode};
+use tempfile::TempDir;
+
+use super::{Sqlite, schema, sessions, transcript};
+use crate::{
+    Error,
+    store::{BeginTurn, Begun, Claim, Direction, SessionsPage},
+};
+
+fn plan(connection: &Connection, sql: &str) -> Vec<String> {
+    let mut explain = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+    let parameters = vec![rusqlite::types::Null; explain.parameter_count()];
+    let rows = explain.query_map(rusqlite::params_from_iter(parameters), |row| row.get("detail")).unwrap();
+    rows.collect::<Result<_, _>>().unwrap()
+}
+
+fn folder() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+async fn open(path: &Path) -> Result<Sqlite, Error> {
+    Sqlite::open(path.to_owned(), |_| ()).await
+}
+
+async fn begin(sqlite: &Sqlite, session_key: &str) -> Result<Begun, Error> {
+    let begin = BeginTurn {
+        session_key: session_key.into(),
+        agent_id: "main".to_owned(),
+        run_id: "run".to_owned(),
+        window_messages: 10,
+        lease_ms: 1000,
+    };
+    sqlite.begin_turn(Arc::new(begin), Claim::FreeOrOwn).await
+}
+
+#[test]
+fn what_is_read_is_searched_by_index_and_never_sorted() {
+    let folder = folder();
+    let connection = schema::open(&folder.path().join("sessions.db")).unwrap().reading;
+    let check = |sql: &str, expected: &str| assert_eq!(plan(&connection, sql), [expected], "{sql}");
+    check(transcript::WINDOW, "SEARCH messages USING PRIMARY KEY (session=?)");
+    check(transcript::OLDEST_FIRST, "SEARCH messages USING PRIMARY KEY (session=? AND seq>?)");
+    check(transcript::NEWEST_FIRST, "SEARCH messages USING PRIMARY KEY (session=? AND seq<?)");
+
+    for (direction, comparison) in [(Direction::OldestFirst, '>'), (Direction::NewestFirst, '<')] {
+        let page = |agent_id| SessionsPage { agent_id, limit: 20, direction, after: None };
+        let all = format!("SEARCH sessions USING INDEX sessions_by_update (updated_at_ms{comparison}?)");
+        check(&sessions::list_sql(&page(None)), &all);
+        let one = format!("SEARCH sessions USING INDEX sessions_by_agent (agent_id=? AND updated_at_ms{comparison}?)");
+        check(&sessions::list_sql(&page(Some("main".to_owned()))), &one);
+    }
+}
+
+#[tokio::test]
+async fn only_the_owner_may_read_the_files() {
+    let folder = folder();
+    let state = folder.path().join("made/for it");
+    let sqlite = open(&state.join("sessions.db")).await.unwrap();
+    begin(&sqlite, "key").await.unwrap();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&state), 0o700);
+    let files: Vec<_> = fs::read_dir(&state).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(files.len(), 3, "{files:?}");
+    assert!(files.iter().all(|file| mode(file) == 0o600), "{files:?}");
+}
+
+#[tokio::test]
+async fn a_write_that_the_database_refuses_spoils_no_other() {
+    let folder = folder();
+    let sqlite = open(&folder.path().join("sessions.db")).await.unwrap();
+    let refused =
+        || sqlite.writer.write(|write| Ok(write.transaction().execute("INSERT INTO nowhere DEFAULT VALUES", [])?));
+    // All are queued before the first is answered, so they share transactions.
+    let (first, wrong, second, wrong_too) =
+        tokio::join!(begin(&sqlite, "one"), refused(), begin(&sqlite, "another"), refused());
+    assert!(matches!(first, Ok(Begun::Granted(_))));
+    assert!(matches!(second, Ok(Begun::Granted(_))));
+    assert!(matches!((wrong, wrong_too), (Err(Error::Database(_)), Err(Error::Database(_)))));
+    sqlite.get_session("one".to_owned()).await.unwrap();
+    sqlite.get_session("another".to_owned()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_full_disk_is_an_error_until_there_is_space() {
+    let folder = folder();
+    let sqlite = open(&folder.path().join("sessions.db")).await.unwrap();
+    let allow_pages = |pages: i64| {
+        sqlite.writer.write(move |write| Ok(write.transaction().pragma_update(None, "max_page_count", pages)?))
+    };
+    // SQLite raises this to what the file has already.
+    allow_pages(1).await.unwrap();
+    let long_key = "k".repeat(100_000);
+    let Err(Error::Database(error)) = begin(&sqlite, &long_key).await else { panic!("the disk is full") };
+    assert_eq!(error.sqlite_error_code(), Some(ErrorCode::DiskFull));
+    assert!(matches!(sqlite.get_session(long_key.clone()).await, Err(Error::NotFound)));
+
+    allow_pages(1000).await.unwrap();
+    assert!(matches!(begin(&sqlite, &long_key).await, Ok(Begun::Granted(_))));
+}
+
+#[tokio::test]
+async fn a_file_that_is_not_ours_to_open_is_refused_with_the_reason() {
+    let folder = folder();
+    let newer = folder.path().join("newer.db");
+    Connection::open(&newer).unwrap().pragma_update(None, "user_version", 1000).unwrap();
+    assert!(matches!(open(&newer).await, Err(Error::NewerLayout { found: 1000, .. })));
+
+    let nonsense = folder.path().join("nonsense.db");
+    fs::write(&nonsense, "not a database, by any stretch of the imagination").unwrap();
+    assert!(matches!(open(&nonsense).await, Err(Error::Database(_))));
+
+    let below_a_file = nonsense.join("sessions.db");
+    assert!(matches!(open(&below_a_file).await, Err(Error::Create { .. })));
+}

@@ -1,0 +1,98 @@
+//! Transcripts: appended to, and read in pages by index, so that their cost doesn't grow with their age.
+
+use proto::session::v1::{ListMessagesResponse, Message, Role, TranscriptMessage};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::writer::Write;
+use crate::{
+    Error,
+    store::{CommitTurn, Direction, MessagesPage},
+};
+
+pub(super) const WINDOW: &str = "SELECT body FROM messages WHERE session = ? ORDER BY seq DESC LIMIT ?";
+pub(super) const OLDEST_FIRST: &str = "SELECT seq, created_at_ms, run_id, body FROM messages
+    WHERE session = ? AND seq > ? ORDER BY seq LIMIT ?";
+pub(super) const NEWEST_FIRST: &str = "SELECT seq, created_at_ms, run_id, body FROM messages
+    WHERE session = ? AND seq < ? ORDER BY seq DESC LIMIT ?";
+/// Where a window or a page ends even if more messages were asked for: half of what a gRPC message may hold.
+const MAX_BYTES: usize = shared::transport::MAX_MESSAGE_BYTES / 2;
+
+/// Appends the turn's messages after the first `message_count`; says the number of the last.
+pub(super) fn append(write: &Write<'_>, session: i64, message_count: u64, commit: &CommitTurn) -> Result<u64, Error> {
+    let mut insert = write.transaction().prepare_cached(
+        "INSERT INTO messages (session, seq, role, run_id, created_at_ms, body) VALUES (?, ?, ?, ?, ?, ?)",
+    )?;
+    let mut seq = message_count;
+    for message in &commit.messages {
+        seq += 1;
+        insert.execute(params![session, seq, name(message.role), commit.run_id, write.now_ms(), message.body])?;
+    }
+    Ok(seq)
+}
+
+/// The newest messages, newest first, encoded as they are.
+pub(super) fn window(connection: &Connection, session: i64, limit: u32) -> Result<Vec<Vec<u8>>, Error> {
+    let mut statement = connection.prepare_cached(WINDOW)?;
+    let mut rows = statement.query(params![session, limit])?;
+    let mut window = Vec::new();
+    let mut bytes = 0;
+    while let Some(row) = rows.next()? {
+        let body: Vec<u8> = row.get(0)?;
+        bytes += body.len();
+        if bytes > MAX_BYTES {
+            break;
+        }
+        window.push(body);
+    }
+    Ok(window)
+}
+
+/// A page of the transcript.
+pub(super) fn list(connection: &Connection, page: &MessagesPage) -> Result<ListMessagesResponse, Error> {
+    let session: i64 = connection
+        .prepare_cached("SELECT id FROM sessions WHERE session_key = ?")?
+        .query_row([&page.session_key], |row| row.get(0))
+        .optional()?
+        .ok_or(Error::NotFound)?;
+    let (sql, start) = match page.direction {
+        Direction::OldestFirst => (OLDEST_FIRST, 0),
+        Direction::NewestFirst => (NEWEST_FIRST, i64::MAX.unsigned_abs()),
+    };
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query(params![session, page.after_seq.unwrap_or(start), page.limit + 1])?;
+    let mut messages = Vec::new();
+    let mut bytes = 0;
+    while let Some(row) = rows.next()? {
+        let body: Vec<u8> = row.get(3)?;
+        bytes += body.len();
+        if messages.len() == page.limit as usize || bytes > MAX_BYTES {
+            return Ok(ListMessagesResponse { messages, has_more: true });
+        }
+        let message: Message = prost::Message::decode(body.as_slice())?;
+        messages.push(TranscriptMessage {
+            seq: row.get(0)?,
+            created_at_ms: row.get(1)?,
+            run_id: row.get(2)?,
+            message: Some(message),
+        });
+    }
+    Ok(ListMessagesResponse { messages, has_more: false })
+}
+
+/// Forgets all of a session's turns and messages.
+pub(super) fn delete(write: &Write<'_>, session: i64) -> Result<(), Error> {
+    write.transaction().prepare_cached("DELETE FROM messages WHERE session = ?")?.execute([session])?;
+    write.transaction().prepare_cached("DELETE FROM turns WHERE session = ?")?.execute([session])?;
+    Ok(())
+}
+
+fn name(role: Role) -> &'static str {
+    match role {
+        Role::Unspecified => "unspecified",
+        Role::System => "system",
+        Role::Developer => "developer",
+        Role::User => "user",
+        Role::Assistant => "assistant",
+        Role::Tool => "tool",
+    }
+}

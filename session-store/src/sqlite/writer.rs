@@ -1,0 +1,194 @@
+//! The one thread that writes: it commits together what has come in together, so that many turns share one wait for
+//! the disk.
+
+use std::sync::Arc;
+
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use super::worker::{self, Jobs, Worker};
+use crate::Error;
+
+/// How many writes share a transaction at most.
+const MAX_BATCH: usize = 256;
+
+/// The writing thread.
+pub(super) struct Writer(Worker<Box<dyn Job>>);
+
+/// The way to the writing thread, for who has room already.
+#[derive(Clone)]
+pub(super) struct Queue(worker::Queue<Box<dyn Job>>);
+
+/// The transaction that a write happens in.
+pub(super) struct Write<'a> {
+    transaction: &'a Transaction<'a>,
+    now_ms: u64,
+    released: &'a mut Vec<String>,
+}
+
+/// A write: what to do, and how to answer once that is on disk.
+trait Job: Send {
+    /// Fails only if the database does, and then happens again if the rest of its batch can go on without it.
+    fn run(&mut self, write: &mut Write<'_>) -> Result<(), Arc<rusqlite::Error>>;
+    fn answer(self: Box<Self>, committed: Result<(), Arc<rusqlite::Error>>);
+}
+
+struct Pending<T, Work, Answer> {
+    work: Work,
+    answer: Answer,
+    outcome: Option<Result<T, Error>>,
+}
+
+/// Why a batch could not be committed; `culprit` is the job that failed, if it was not the transaction itself.
+struct Failure {
+    error: Arc<rusqlite::Error>,
+    culprit: Option<usize>,
+}
+
+impl Writer {
+    pub(super) fn spawn(connection: Connection, released: impl Fn(&str) + Send + 'static) -> Self {
+        Self(Worker::spawn("sqlite-writer", move |jobs| write_all(connection, &jobs, &released)))
+    }
+
+    pub(super) fn queue(&self) -> Queue {
+        Queue(self.0.queue())
+    }
+
+    /// Writes in a transaction and answers when that is on disk. `work` runs again if its transaction is rolled back
+    /// for another's sake; it refuses before it writes, since a refusal rolls nothing back.
+    pub(super) async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnMut(&mut Write<'_>) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.write_then(work, |outcome, room| {
+            drop(room);
+            outcome
+        })
+        .await
+    }
+
+    /// The same, with `wrap` called on what is on disk before it is known whether the caller is still there. It gets
+    /// the job's room, to undo the job with if need be.
+    pub(super) async fn write_then<T: Send + 'static, R: Send + 'static>(
+        &self,
+        work: impl FnMut(&mut Write<'_>) -> Result<T, Error> + Send + 'static,
+        wrap: impl FnOnce(T, OwnedSemaphorePermit) -> R + Send + 'static,
+    ) -> Result<R, Error> {
+        let queue = self.queue();
+        let room = queue.0.room().await?;
+        let (answer, answered) = oneshot::channel();
+        queue.submit(work, move |outcome| {
+            // A caller who is gone wants no answer; dropping it undoes what must be undone.
+            let _ = answer.send(outcome.map(|outcome| wrap(outcome, room)));
+        });
+        answered.await.map_err(|_| Error::Closed)?
+    }
+
+    pub(super) async fn close(&self) {
+        self.0.close().await;
+    }
+}
+
+impl Queue {
+    /// Writes without waiting for room; `answer` owns it.
+    pub(super) fn submit<T: Send + 'static>(
+        &self,
+        work: impl FnMut(&mut Write<'_>) -> Result<T, Error> + Send + 'static,
+        answer: impl FnOnce(Result<T, Error>) + Send + 'static,
+    ) {
+        self.0.send(Box::new(Pending { work, answer, outcome: None }));
+    }
+}
+
+impl Write<'_> {
+    pub(super) fn transaction(&self) -> &Transaction<'_> {
+        self.transaction
+    }
+
+    /// The time by the database's clock.
+    pub(super) fn now_ms(&self) -> u64 {
+        self.now_ms
+    }
+
+    /// Says that the session's lease is free, which is told to those who wait once this is on disk.
+    pub(super) fn release(&mut self, session_key: String) {
+        self.released.push(session_key);
+    }
+}
+
+impl<T, Work, Answer> Job for Pending<T, Work, Answer>
+where
+    T: Send,
+    Work: FnMut(&mut Write<'_>) -> Result<T, Error> + Send,
+    Answer: FnOnce(Result<T, Error>) + Send,
+{
+    fn run(&mut self, write: &mut Write<'_>) -> Result<(), Arc<rusqlite::Error>> {
+        match (self.work)(write) {
+            Err(Error::Database(error)) => Err(error),
+            outcome => {
+                self.outcome = Some(outcome);
+                Ok(())
+            }
+        }
+    }
+
+    fn answer(self: Box<Self>, committed: Result<(), Arc<rusqlite::Error>>) {
+        let Self { answer, outcome, .. } = *self;
+        answer(match committed {
+            Ok(()) => outcome.expect("a batch is committed after all of its jobs have run"),
+            Err(error) => Err(Error::Database(error)),
+        });
+    }
+}
+
+fn write_all(mut connection: Connection, jobs: &Jobs<Box<dyn Job>>, released: &dyn Fn(&str)) {
+    while let Some(first) = jobs.next() {
+        let mut batch = vec![first];
+        while batch.len() < MAX_BATCH
+            && let Some(job) = jobs.next_ready()
+        {
+            batch.push(job);
+        }
+        write_batch(&mut connection, batch, released);
+    }
+}
+
+/// Commits the batch, without the jobs that the database refuses, and answers all.
+fn write_batch(connection: &mut Connection, mut batch: Vec<Box<dyn Job>>, released: &dyn Fn(&str)) {
+    while !batch.is_empty() {
+        match try_write(connection, &mut batch) {
+            Ok(session_keys) => {
+                batch.drain(..).for_each(|job| job.answer(Ok(())));
+                for session_key in session_keys {
+                    released(&session_key);
+                }
+            }
+            Err(Failure { error, culprit: Some(index) }) => batch.remove(index).answer(Err(error)),
+            Err(Failure { error, culprit: None }) => {
+                batch.drain(..).for_each(|job| job.answer(Err(error.clone())));
+            }
+        }
+    }
+}
+
+/// Commits the whole batch or nothing; says whose leases it released.
+fn try_write(connection: &mut Connection, batch: &mut [Box<dyn Job>]) -> Result<Vec<String>, Failure> {
+    // IMMEDIATE, so that waiting for another process happens here and not in the middle.
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let now_ms = transaction
+        .prepare_cached("SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER)")?
+        .query_row([], |row| row.get(0))?;
+    let mut released = Vec::new();
+    for (index, job) in batch.iter_mut().enumerate() {
+        let mut write = Write { transaction: &transaction, now_ms, released: &mut released };
+        job.run(&mut write).map_err(|error| Failure { error, culprit: Some(index) })?;
+    }
+    transaction.commit()?;
+    Ok(released)
+}
+
+impl From<rusqlite::Error> for Failure {
+    fn from(error: rusqlite::Error) -> Self {
+        Self { error: Arc::new(error), culprit: None }
+    }
+}

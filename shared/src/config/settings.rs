@@ -1,0 +1,144 @@
+//! The one table of settings: their keys, environment variables, types and defaults.
+
+use serde_json::Value;
+
+use super::path::KeyPath;
+
+/// One setting of ours.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    /// Its place; `<id>` stands for any name and `[]` for any index.
+    pub key: &'static str,
+    /// The environment variable that beats the file.
+    pub environment: Option<&'static str>,
+    /// What its value is.
+    pub kind: Kind,
+    /// The default in words; empty when there is none.
+    pub default: &'static str,
+    /// What it is for.
+    pub help: &'static str,
+}
+
+/// What the value of a setting is, which decides how the text of a variable or flag is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Text.
+    Text,
+    /// Text that no message and no `Debug` output may show.
+    Secret,
+    /// A whole number.
+    Integer,
+    /// `true` or `false`.
+    Boolean,
+    /// A value with a shape of its own, checked by the crate that reads it.
+    Structure,
+}
+
+impl Kind {
+    /// Reads text from outside the file; nothing when it is not of this kind.
+    pub(super) fn read(self, text: &str) -> Option<Value> {
+        match self {
+            Self::Text | Self::Secret | Self::Structure => Some(text.into()),
+            Self::Integer => {
+                let unsigned = text.parse::<u64>().map(Value::from);
+                unsigned.or_else(|_| text.parse::<i64>().map(Value::from)).ok()
+            }
+            Self::Boolean => text.parse::<bool>().map(Value::from).ok(),
+        }
+    }
+
+    /// Returns the kind with its article, for messages.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Text | Self::Secret => "a string",
+            Self::Integer => "an integer",
+            Self::Boolean => "true or false",
+            Self::Structure => "a value",
+        }
+    }
+}
+
+/// Returns the setting at a place.
+pub(super) fn find(path: &KeyPath) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| path.matches(setting.key))
+}
+
+/// Whether a place is a secret's or lies within one.
+pub(super) fn is_secret(path: &KeyPath) -> bool {
+    let secret = |setting: &&Setting| setting.kind == Kind::Secret;
+    let mut secrets = SETTINGS.iter().filter(secret);
+    secrets.any(|setting| path.is_within_pattern(setting.key))
+}
+
+impl Setting {
+    const fn new(key: &'static str, kind: Kind, default: &'static str, help: &'static str) -> Self {
+        Self { key, environment: None, kind, default, help }
+    }
+
+    const fn or_environment(self, name: &'static str) -> Self {
+        Self { environment: Some(name), ..self }
+    }
+}
+
+/// Every setting there is.
+#[rustfmt::skip]
+pub const SETTINGS: &[Setting] = &[
+    Setting::new("gateway.port", Kind::Integer, "18789", "port for HTTP and WebSocket").or_environment("CLAWDBOT_GATEWAY_PORT"),
+    Setting::new("gateway.bind", Kind::Text, "loopback", "address to listen on: `loopback`, `lan` or an IP address").or_environment("CLAWDBOT_GATEWAY_BIND"),
+    Setting::new("gateway.auth.mode", Kind::Text, "follows which secret is set", "`token`, `password` or `none`"),
+    Setting::new("gateway.auth.token", Kind::Secret, "made at the first start on loopback", "secret of token mode").or_environment("CLAWDBOT_GATEWAY_TOKEN"),
+    Setting::new("gateway.auth.password", Kind::Secret, "", "secret of password mode").or_environment("CLAWDBOT_GATEWAY_PASSWORD"),
+    Setting::new("gateway.drainMs", Kind::Integer, "30000", "time for open requests to end at shutdown"),
+    Setting::new("gateway.http.maxBodyBytes", Kind::Integer, "20971520", "largest request body"),
+    Setting::new("gateway.http.bodyTimeoutMs", Kind::Integer, "30000", "time for a request body to arrive"),
+    Setting::new("gateway.http.keepAliveMs", Kind::Integer, "15000", "pause after which an idle stream gets a comment"),
+    Setting::new("gateway.http.endpoints.chatCompletions.enabled", Kind::Boolean, "true", "whether `/v1/chat/completions` is served"),
+
+    Setting::new("services.agentRunner.url", Kind::Text, "http://127.0.0.1:18790", "runners as seen by the gateway, separated by commas").or_environment("CLAWDBOT_AGENT_RUNNER_URL"),
+    Setting::new("services.agentRunner.listen", Kind::Text, "127.0.0.1:18790", "address the runner listens on").or_environment("CLAWDBOT_AGENT_RUNNER_LISTEN"),
+    Setting::new("services.agentRunner.maxConcurrentCalls", Kind::Integer, "1024", "calls at a time, more are refused"),
+    Setting::new("services.agentRunner.drainMs", Kind::Integer, "30000", "time for open runs to end at shutdown"),
+    Setting::new("services.sessionStore.url", Kind::Text, "http://127.0.0.1:18791", "stores as seen by runner and gateway, separated by commas").or_environment("CLAWDBOT_SESSION_STORE_URL"),
+    Setting::new("services.sessionStore.listen", Kind::Text, "127.0.0.1:18791", "address the store listens on").or_environment("CLAWDBOT_SESSION_STORE_LISTEN"),
+    Setting::new("services.sessionStore.database", Kind::Secret, "sqlite:<state>/sessions.db", "where sessions are kept").or_environment("CLAWDBOT_SESSION_STORE_DATABASE"),
+    Setting::new("services.sessionStore.maxConcurrentCalls", Kind::Integer, "1024", "calls at a time, more are refused"),
+    Setting::new("services.sessionStore.callTimeoutMs", Kind::Integer, "10000", "time for one call to the store"),
+
+    Setting::new("admin.listen", Kind::Text, "off", "address for `/metrics`, `/healthz` and `/readyz`").or_environment("CLAWDBOT_ADMIN_LISTEN"),
+    Setting::new("log.format", Kind::Text, "`text` on a terminal, `json` otherwise", "how log lines look").or_environment("CLAWDBOT_LOG_FORMAT"),
+
+    Setting::new("models.providers.<id>.api", Kind::Text, "openai-completions", "protocol of the provider"),
+    Setting::new("models.providers.<id>.baseUrl", Kind::Text, "", "address of the provider"),
+    Setting::new("models.providers.<id>.path", Kind::Text, "", "file of a local model's weights"),
+    Setting::new("models.providers.<id>.apiKey", Kind::Secret, "", "key for the provider"),
+    Setting::new("models.providers.<id>.headers.<name>", Kind::Secret, "", "header for each request to the provider"),
+    Setting::new("models.providers.<id>.models[].id", Kind::Text, "", "name of a model at the provider"),
+    Setting::new("models.providers.<id>.models[].name", Kind::Text, "", "name of a model for people"),
+    Setting::new("models.providers.<id>.models[].contextWindow", Kind::Integer, "200000", "tokens that fit into a request and its answer"),
+    Setting::new("models.providers.<id>.models[].maxTokens", Kind::Integer, "8192", "tokens of an answer"),
+    Setting::new("models.providers.<id>.models[].input", Kind::Structure, "[\"text\"]", "what a model reads: `text`, `image`"),
+    Setting::new("models.providers.<id>.models[].reasoning", Kind::Boolean, "false", "whether a model shows its reasoning"),
+    Setting::new("models.providers.<id>.models[].cost", Kind::Structure, "", "prices: `input`, `output`, `cacheRead`, `cacheWrite`"),
+    Setting::new("models.providers.<id>.models[].headers.<name>", Kind::Secret, "", "header for each request to a model"),
+    Setting::new("models.providers.<id>.models[].compat", Kind::Structure, "", "where a provider's protocol differs"),
+
+    Setting::new("agents.defaults.model", Kind::Structure, "the first model there is", "`provider/model`, or `primary` with `fallbacks`").or_environment("CLAWDBOT_MODEL"),
+    Setting::new("agents.defaults.model.primary", Kind::Text, "", "`provider/model`"),
+    Setting::new("agents.defaults.model.fallbacks[]", Kind::Text, "", "`provider/model` to try next"),
+    Setting::new("agents.defaults.systemPrompt", Kind::Text, "", "start of every prompt"),
+    Setting::new("agents.defaults.timeoutSeconds", Kind::Integer, "600", "time for one run"),
+    Setting::new("agents.defaults.idleTimeoutSeconds", Kind::Integer, "60", "longest silence of a provider"),
+    Setting::new("agents.list[].id", Kind::Text, "main", "name of an agent"),
+    Setting::new("agents.list[].default", Kind::Boolean, "the first agent", "whether requests that name no agent go to it"),
+    Setting::new("agents.list[].name", Kind::Text, "", "name for people"),
+    Setting::new("agents.list[].workspace", Kind::Text, "", "folder of an agent"),
+    Setting::new("agents.list[].model", Kind::Structure, "agents.defaults.model", "as there"),
+    Setting::new("agents.list[].model.primary", Kind::Text, "", "`provider/model`"),
+    Setting::new("agents.list[].model.fallbacks[]", Kind::Text, "", "`provider/model` to try next"),
+    Setting::new("agents.list[].tools", Kind::Structure, "", "tool policy of an agent"),
+    Setting::new("agents.list[].systemPrompt", Kind::Text, "agents.defaults.systemPrompt", "start of an agent's prompt"),
+
+    Setting::new("session.leaseMs", Kind::Integer, "30000", "time without renewal after which a turn is given up"),
+    Setting::new("session.waitMs", Kind::Integer, "30000", "time to wait for a session's turn"),
+    Setting::new("session.windowMessages", Kind::Integer, "200", "messages of the transcript that reach the model"),
+];

@@ -1,0 +1,13 @@
+//! What all three services need, and nothing that only one of them uses.
+
+pub mod agent_id;
+pub mod config;
+pub mod grpc;
+pub mod process;
+pub mod session_key;
+pub mod shutdown;
+pub mod telemetry;
+pub mod transport;
+
+pub use agent_id::AgentId;
+pub use session_key::SessionKey;

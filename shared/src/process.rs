@@ -1,0 +1,76 @@
+//! The first steps of every binary, in their order.
+
+use serde::Deserialize;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    config::{self, Document, Environment, Sources},
+    shutdown,
+    telemetry::{self, LogFormat, Telemetry},
+};
+
+/// A process that has read its configuration and can log.
+#[derive(Debug)]
+pub struct Process {
+    /// The settings.
+    pub document: Document,
+    /// The environment.
+    pub environment: Environment,
+    /// Cancelled when the process is asked to end.
+    pub shutdown: CancellationToken,
+    telemetry: Telemetry,
+}
+
+/// What the binary is called and how it logs.
+#[derive(Clone, Copy, Debug)]
+pub struct Identity {
+    /// The service's name in traces.
+    pub service_name: &'static str,
+    /// The log level unless `RUST_LOG` says otherwise.
+    pub log_level: &'static str,
+    /// Whether a person reads the log; then it is text unless the configuration says otherwise.
+    pub logs_to_terminal: bool,
+}
+
+/// Why a process cannot begin.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The configuration cannot be read.
+    #[error(transparent)]
+    Config(#[from] config::Error),
+    /// Logs or traces cannot be set up.
+    #[error(transparent)]
+    Telemetry(#[from] telemetry::Error),
+    /// Signals cannot be listened for.
+    #[error("cannot listen for signals")]
+    Signals(#[from] std::io::Error),
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct LogSection {
+    format: Option<LogFormat>,
+}
+
+impl Process {
+    /// Reads the configuration, starts telemetry, and listens for signals. Called once, inside the tokio runtime.
+    pub fn start(identity: Identity, sources: Sources) -> Result<Self, Error> {
+        // Fails only if a provider is installed already, and then there is one.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let document = Document::load(&sources)?;
+        let log: LogSection = document.section("log")?;
+        let default_format = if identity.logs_to_terminal { LogFormat::Text } else { LogFormat::Json };
+        let log_format = log.format.unwrap_or(default_format);
+        let telemetry = Telemetry::start(identity.service_name, identity.log_level, log_format, &sources.environment)?;
+        for warning in document.warnings() {
+            tracing::warn!("{warning}");
+        }
+        let shutdown = shutdown::on_signal()?;
+        Ok(Self { document, environment: sources.environment, shutdown, telemetry })
+    }
+
+    /// Sends what is left of the traces. The last thing that a process does.
+    pub fn finish(self) {
+        self.telemetry.shutdown();
+    }
+}

@@ -1,0 +1,148 @@
+//! The name of a session, by upstream's rules.
+
+use std::fmt;
+
+use uuid::Uuid;
+
+use crate::AgentId;
+
+const MAX_BYTES: usize = 512;
+const RESERVED_NAMESPACES: [&str; 3] = ["subagent:", "cron:", "acp:"];
+
+/// A session's key: what names a conversation to everything behind the gateway; 1 to 512 bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SessionKey(String);
+
+/// Why a session key cannot be had.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidSessionKey {
+    /// Nothing is left when spaces are trimmed.
+    #[error("session key is empty")]
+    Empty,
+    /// The key would be too long.
+    #[error("session key longer than 512 bytes")]
+    TooLong,
+    /// Keys hold no control characters.
+    #[error("session key has a control character")]
+    ControlCharacter,
+    /// The namespace is for the gateway's own sessions.
+    #[error("session key uses the reserved namespace `{0}`")]
+    Reserved(&'static str),
+}
+
+impl SessionKey {
+    /// A key that no other request has: `agent:<id>:openai:<uuid>`.
+    pub fn stateless(agent_id: &AgentId) -> Self {
+        Self(format!("agent:{agent_id}:openai:{}", Uuid::new_v4()))
+    }
+
+    /// The key of a user's conversation with an agent: `agent:<id>:openai-user:<user, lower case>`.
+    pub fn for_user(agent_id: &AgentId, user: &str) -> Result<Self, InvalidSessionKey> {
+        let user = non_empty(user)?.to_lowercase();
+        checked(format!("agent:{agent_id}:openai-user:{user}"))
+    }
+
+    /// A key that the client gives in full. A bare one becomes `agent:<default agent>:<key>`; the namespaces of the
+    /// gateway's own sessions are refused.
+    pub fn from_client(text: &str, default_agent: &AgentId) -> Result<Self, InvalidSessionKey> {
+        let text = non_empty(text)?;
+        let key = match split(text) {
+            Some(_) => text.to_owned(),
+            None => format!("agent:{default_agent}:{text}"),
+        };
+        let (_, name) = split(&key).ok_or(InvalidSessionKey::Empty)?;
+        let lower_case = name.to_ascii_lowercase();
+        match RESERVED_NAMESPACES.into_iter().find(|namespace| lower_case.starts_with(namespace)) {
+            Some(namespace) => Err(InvalidSessionKey::Reserved(namespace)),
+            None => checked(key),
+        }
+    }
+
+    /// The agent that the key names.
+    pub fn agent_id(&self) -> Option<AgentId> {
+        split(&self.0).map(|(agent_id, _)| agent_id)
+    }
+
+    /// The key as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for SessionKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+fn non_empty(text: &str) -> Result<&str, InvalidSessionKey> {
+    let text = text.trim();
+    if text.is_empty() { Err(InvalidSessionKey::Empty) } else { Ok(text) }
+}
+
+fn checked(key: String) -> Result<SessionKey, InvalidSessionKey> {
+    if key.len() > MAX_BYTES {
+        Err(InvalidSessionKey::TooLong)
+    } else if key.chars().any(char::is_control) {
+        Err(InvalidSessionKey::ControlCharacter)
+    } else {
+        Ok(SessionKey(key))
+    }
+}
+
+/// Takes `agent:<id>:<name>` apart; `None` when the text is not of that form.
+fn split(key: &str) -> Option<(AgentId, &str)> {
+    let (agent_id, name) = key.strip_prefix("agent:")?.split_once(':')?;
+    if name.is_empty() {
+        return None;
+    }
+    Some((agent_id.parse().ok()?, name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn main() -> AgentId {
+        "main".parse().expect("a valid id")
+    }
+
+    #[test]
+    fn a_user_always_has_the_same_key() {
+        let key = |user: &str| SessionKey::for_user(&main(), user).map(|key| key.to_string());
+        assert_eq!(key("alice"), Ok("agent:main:openai-user:alice".to_owned()));
+        assert_eq!(key(" Alice "), key("alice"));
+        assert_eq!(key("  "), Err(InvalidSessionKey::Empty));
+        assert_eq!(key(&"a".repeat(512)), Err(InvalidSessionKey::TooLong));
+        assert_eq!(key("a\nb"), Err(InvalidSessionKey::ControlCharacter));
+    }
+
+    #[test]
+    fn a_stateless_key_is_never_the_same() {
+        let (first, second) = (SessionKey::stateless(&main()), SessionKey::stateless(&main()));
+        assert_ne!(first, second);
+        assert!(first.as_str().starts_with("agent:main:openai:"), "{first}");
+    }
+
+    #[test]
+    fn a_client_may_give_any_key_but_a_reserved_one() {
+        let check = |text: &str, expected: Result<&str, InvalidSessionKey>| {
+            let key = SessionKey::from_client(text, &main()).map(|key| key.to_string());
+            assert_eq!(key, expected.map(str::to_owned), "{text:?}");
+        };
+        check("agent:beta:openai:custom", Ok("agent:beta:openai:custom"));
+        check("Custom Key", Ok("agent:main:Custom Key"));
+        check("agent:beta", Ok("agent:main:agent:beta"));
+        check("agent:beta:", Ok("agent:main:agent:beta:"));
+        check(" ", Err(InvalidSessionKey::Empty));
+        check("cron:daily", Err(InvalidSessionKey::Reserved("cron:")));
+        check("agent:beta:subagent:x", Err(InvalidSessionKey::Reserved("subagent:")));
+        check("agent:beta:ACP:x", Err(InvalidSessionKey::Reserved("acp:")));
+    }
+
+    #[test]
+    fn a_key_names_its_agent() {
+        let key = SessionKey::from_client("agent:Beta:x", &main()).expect("a valid key");
+        assert_eq!(key.agent_id(), "beta".parse().ok());
+    }
+}

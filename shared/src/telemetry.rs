@@ -1,0 +1,104 @@
+//! Logs and traces: what a process says about itself.
+
+mod propagation;
+
+use opentelemetry::{KeyValue, global, trace::TracerProvider};
+use opentelemetry_otlp::SpanExporter;
+use opentelemetry_sdk::{Resource, propagation::TraceContextPropagator, trace::SdkTracerProvider};
+use serde::Deserialize;
+use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
+
+use crate::config::Environment;
+
+pub use propagation::{adopt, inject};
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Why telemetry cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// `RUST_LOG` is not a filter.
+    #[error("RUST_LOG is not a log filter")]
+    Filter(#[from] tracing_subscriber::filter::ParseError),
+    /// The exporter does not take the `OTEL_*` variables.
+    #[error("the OTEL_EXPORTER_OTLP_* variables cannot be used")]
+    Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
+}
+
+/// Keeps telemetry running; [`Telemetry::shutdown`] sends what is left.
+#[derive(Debug)]
+pub struct Telemetry {
+    tracer_provider: Option<SdkTracerProvider>,
+}
+
+impl Telemetry {
+    /// Starts logging to standard error and, if `OTEL_EXPORTER_OTLP_ENDPOINT` or `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`
+    /// is set, tracing over OTLP/gRPC. Called once, first thing in a process and inside its tokio runtime.
+    ///
+    /// Spans are exported in the background from a bounded queue: a slow or dead collector loses spans, never time.
+    pub fn start(
+        service_name: &'static str,
+        log_level: &str,
+        log_format: LogFormat,
+        environment: &Environment,
+    ) -> Result<Self, Error> {
+        let filter = EnvFilter::try_new(environment.get("RUST_LOG").unwrap_or(log_level))?;
+        let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+        let log = match log_format {
+            LogFormat::Text => log.with_target(false).boxed(),
+            LogFormat::Json => log.json().flatten_event(true).with_span_list(false).boxed(),
+        };
+        let tracer_provider = tracer_provider(service_name, environment)?;
+        let traces = tracer_provider.as_ref().map(|provider| {
+            global::set_text_map_propagator(TraceContextPropagator::new());
+            tracing_opentelemetry::layer()
+                .with_tracer(provider.tracer(service_name))
+                .with_location(false)
+                .with_threads(false)
+                .with_tracked_inactivity(false)
+        });
+        tracing_subscriber::registry().with(traces.with_filter(only_ours())).with(log.with_filter(filter)).init();
+        Ok(Self { tracer_provider })
+    }
+
+    /// Sends the spans that are still queued; waits a bounded time for that.
+    pub fn shutdown(self) {
+        if let Some(Err(error)) = self.tracer_provider.map(|provider| provider.shutdown()) {
+            tracing::warn!(%error, "the last spans could not be sent");
+        }
+    }
+}
+
+/// Libraries' own spans stay out of the traces.
+fn only_ours() -> tracing_subscriber::filter::Targets {
+    tracing_subscriber::filter::Targets::new().with_targets(
+        ["agent_runner", "clawdbot", "gateway_http", "session_store", "shared"]
+            .map(|ours| (ours, tracing::Level::INFO)),
+    )
+}
+
+fn tracer_provider(service_name: &'static str, environment: &Environment) -> Result<Option<SdkTracerProvider>, Error> {
+    let is_wanted = ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"]
+        .into_iter()
+        .any(|variable| environment.get(variable).is_some());
+    let is_disabled = environment.get("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true"))
+        || environment.get("OTEL_TRACES_EXPORTER") == Some("none");
+    if !is_wanted || is_disabled {
+        return Ok(None);
+    }
+    let exporter = SpanExporter::builder().with_tonic().build()?;
+    let resource = Resource::builder().with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));
+    let resource = match environment.get("OTEL_SERVICE_NAME") {
+        Some(_) => resource,
+        None => resource.with_service_name(service_name),
+    };
+    Ok(Some(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource.build()).build()))
+}

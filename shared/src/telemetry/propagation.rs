@@ -1,0 +1,44 @@
+//! The W3C trace context in HTTP and gRPC headers.
+
+use http::{HeaderMap, HeaderName};
+use opentelemetry::{
+    global,
+    propagation::{Extractor, Injector},
+};
+use tracing::Span;
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+/// Writes a span's trace context into a request's headers; nothing when tracing is off.
+pub fn inject(span: &Span, headers: &mut HeaderMap) {
+    let context = span.context();
+    global::get_text_map_propagator(|propagator| propagator.inject_context(&context, &mut Outgoing(headers)));
+}
+
+/// Makes a span the child of the one that a request's headers name, if they name one.
+pub fn adopt(span: &Span, headers: &HeaderMap) {
+    let parent = global::get_text_map_propagator(|propagator| propagator.extract(&Incoming(headers)));
+    // Fails only when tracing is off, and then there is nothing to adopt.
+    let _ = span.set_parent(parent);
+}
+
+struct Outgoing<'a>(&'a mut HeaderMap);
+
+impl Injector for Outgoing<'_> {
+    fn set(&mut self, key: &str, value: String) {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(key), value.try_into()) {
+            self.0.insert(name, value);
+        }
+    }
+}
+
+struct Incoming<'a>(&'a HeaderMap);
+
+impl Extractor for Incoming<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key)?.to_str().ok()
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        self.0.keys().map(HeaderName::as_str).collect()
+    }
+}

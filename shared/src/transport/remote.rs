@@ -1,0 +1,116 @@
+//! Network channels: every address of every host of a list of URLs, balanced, and resolved again while running.
+
+use std::{collections::HashSet, net::SocketAddr, time::Duration};
+
+use http::Uri;
+use tokio::sync::mpsc::Sender;
+use tonic::transport::{Channel, Endpoint, channel::Change};
+use tower::ServiceExt;
+
+use super::{Transport, TransportError};
+
+const RESOLVE_INTERVAL: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
+
+/// Why a list of service URLs cannot be used.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidUrl {
+    /// The list has no URL.
+    #[error("no URL given")]
+    Empty,
+    /// This one is not of the form `http://host:port`.
+    #[error("`{0}` is not of the form http://host:port")]
+    Malformed(String),
+}
+
+/// Calls a service over the network. `urls` is one URL or several, separated by commas; a host name stands for all of
+/// its addresses. Nothing is connected before the first call, which fails with UNAVAILABLE if that cannot be done.
+///
+/// Must be called inside a tokio runtime. The task that resolves names ends when the last clone is dropped.
+pub fn remote(urls: &str) -> Result<Transport, InvalidUrl> {
+    let hosts = parse(urls)?;
+    let (channel, changes) = Channel::balance_channel(64);
+    tokio::spawn(resolve(hosts, changes));
+    Ok(Transport::new(channel.map_err(|error| TransportError(error.into()))))
+}
+
+fn parse(urls: &str) -> Result<Vec<String>, InvalidUrl> {
+    let hosts = urls
+        .split(',')
+        .map(str::trim)
+        .filter(|url| !url.is_empty())
+        .map(|url| host_and_port(url).ok_or_else(|| InvalidUrl::Malformed(url.to_owned())))
+        .collect::<Result<Vec<_>, _>>()?;
+    if hosts.is_empty() { Err(InvalidUrl::Empty) } else { Ok(hosts) }
+}
+
+fn host_and_port(url: &str) -> Option<String> {
+    let uri = url.parse::<Uri>().ok()?;
+    let is_bare = matches!(uri.path(), "" | "/") && uri.query().is_none();
+    if uri.scheme_str() != Some("http") || !is_bare {
+        return None;
+    }
+    Some(format!("{}:{}", uri.host()?, uri.port_u16().unwrap_or(80)))
+}
+
+/// Keeps the channel's addresses those that the names have. A name that cannot be resolved keeps what it had.
+async fn resolve(hosts: Vec<String>, changes: Sender<Change<SocketAddr, Endpoint>>) {
+    let mut resolved = vec![HashSet::new(); hosts.len()];
+    let mut known = HashSet::new();
+    while !changes.is_closed() {
+        for (host, addresses) in hosts.iter().zip(&mut resolved) {
+            match tokio::net::lookup_host(host).await {
+                Ok(found) => *addresses = found.collect(),
+                Err(error) => tracing::warn!(server.address = host, %error, "cannot resolve a service's name"),
+            }
+        }
+        let wanted: HashSet<SocketAddr> = resolved.iter().flatten().copied().collect();
+        for address in known.difference(&wanted).copied() {
+            let _ = changes.send(Change::Remove(address)).await;
+        }
+        for address in wanted.difference(&known).copied() {
+            let _ = changes.send(Change::Insert(address, endpoint(address))).await;
+        }
+        known = wanted;
+        tokio::select! {
+            () = tokio::time::sleep(RESOLVE_INTERVAL) => {}
+            () = changes.closed() => {}
+        }
+    }
+}
+
+fn endpoint(address: SocketAddr) -> Endpoint {
+    Endpoint::from_shared(format!("http://{address}"))
+        .expect("a socket address makes a URL")
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tcp_nodelay(true)
+        .tcp_keepalive(Some(KEEP_ALIVE_INTERVAL))
+        .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
+        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_taken_apart_and_wrong_ones_named() {
+        let check = |urls: &str, expected: Result<&[&str], InvalidUrl>| {
+            let expected = expected.map(|hosts| hosts.iter().map(|&host| host.to_owned()).collect());
+            assert_eq!(parse(urls), expected, "{urls:?}");
+        };
+        let malformed = |url: &str| Err(InvalidUrl::Malformed(url.to_owned()));
+        check("http://127.0.0.1:18790", Ok(&["127.0.0.1:18790"]));
+        check(" http://a:1/, http://[::1]:2 ,http://b", Ok(&["a:1", "[::1]:2", "b:80"]));
+        check(" , ", Err(InvalidUrl::Empty));
+        check("https://a:1", malformed("https://a:1"));
+        check("a:1", malformed("a:1"));
+        check("http://a:1,http://b/path", malformed("http://b/path"));
+    }
+}

@@ -1,0 +1,98 @@
+//! A response body that keeps what belongs to its call until the last byte: the span, the permit, the deadline.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::{Instant, Sleep, sleep_until},
+};
+use tonic::{Code, Status, body::Body};
+use tracing::Span;
+
+use super::deadline;
+
+pub(super) struct Scoped {
+    body: Body,
+    span: Option<Span>,
+    permit: Option<OwnedSemaphorePermit>,
+    deadline: Option<Pin<Box<Sleep>>>,
+}
+
+impl Scoped {
+    pub(super) fn new(body: Body) -> Self {
+        Self { body, span: None, permit: None, deadline: None }
+    }
+
+    pub(super) fn span(mut self, span: Span) -> Self {
+        self.span = Some(span);
+        self
+    }
+
+    pub(super) fn permit(mut self, permit: OwnedSemaphorePermit) -> Self {
+        self.permit = Some(permit);
+        self
+    }
+
+    pub(super) fn deadline(mut self, deadline: Option<Instant>) -> Self {
+        self.deadline = deadline.map(|deadline| Box::pin(sleep_until(deadline)));
+        self
+    }
+
+    pub(super) fn boxed(self) -> Body {
+        Body::new(self)
+    }
+
+    /// Ends the call: what it held is let go even if the caller keeps the body.
+    fn finish(&mut self) {
+        self.permit = None;
+        self.deadline = None;
+        self.span = None;
+    }
+
+    fn record_status(&self, trailers: &http::HeaderMap) {
+        let (Some(span), Some(status)) = (&self.span, Status::from_header_map(trailers)) else { return };
+        if status.code() != Code::Ok {
+            span.record("otel.status_code", "error");
+        }
+    }
+}
+
+impl http_body::Body for Scoped {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(context) {
+            match &frame {
+                Some(Ok(frame)) => {
+                    if let Some(trailers) = frame.trailers_ref() {
+                        self.record_status(trailers);
+                        self.finish();
+                    }
+                }
+                Some(Err(_)) | None => self.finish(),
+            }
+            return Poll::Ready(frame);
+        }
+        let Some(deadline) = &mut self.deadline else { return Poll::Pending };
+        ready!(deadline.as_mut().poll(context));
+        self.body = Body::empty();
+        self.finish();
+        let mut trailers = http::HeaderMap::new();
+        Poll::Ready(Some(deadline::exceeded().add_header(&mut trailers).map(|()| Frame::trailers(trailers))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
