@@ -50,7 +50,7 @@ impl Failure {
             Self::Cancelled => FailureCode::Cancelled,
             Self::Model(model::Error::RateLimited { .. }) => FailureCode::UpstreamRateLimit,
             Self::Model(model::Error::Unauthorized) => FailureCode::UpstreamAuth,
-            Self::Model(model::Error::QuotaExceeded(_)) => FailureCode::InsufficientQuota,
+            Self::Model(model::Error::QuotaExceeded) => FailureCode::InsufficientQuota,
             Self::Model(model::Error::InvalidRequest(_)) => FailureCode::UpstreamInvalidRequest,
             Self::Model(model::Error::ContextLengthExceeded(_)) => FailureCode::ContextLengthExceeded,
             Self::Model(model::Error::Failed(_)) => FailureCode::UpstreamError,
@@ -68,7 +68,7 @@ impl Failure {
                 | model::Error::Idle(_)
                 | model::Error::Overloaded => true,
                 model::Error::Unauthorized
-                | model::Error::QuotaExceeded(_)
+                | model::Error::QuotaExceeded
                 | model::Error::InvalidRequest(_)
                 | model::Error::ContextLengthExceeded(_) => false,
             },
@@ -79,7 +79,7 @@ impl Failure {
 impl From<&Failure> for Failed {
     fn from(failure: &Failure) -> Self {
         let retry_after = match failure {
-            Failure::Model(model::Error::RateLimited { retry_after, .. }) => *retry_after,
+            Failure::Model(model::Error::RateLimited { retry_after }) => *retry_after,
             _ => None,
         };
         let param = match failure {

@@ -48,10 +48,8 @@ pub enum Event {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The provider limits our rate.
-    #[error("the model provider is rate limiting: {message}")]
+    #[error("the model provider limits the rate of requests; try again later")]
     RateLimited {
-        /// What the provider says.
-        message: String,
         /// When to try again, if the provider says so.
         retry_after: Option<Duration>,
     },
@@ -59,8 +57,8 @@ pub enum Error {
     #[error("the model provider refused the gateway's credentials")]
     Unauthorized,
     /// The provider wants to be paid.
-    #[error("the model provider's quota is used up: {0}")]
-    QuotaExceeded(String),
+    #[error("the quota at the model provider is used up")]
+    QuotaExceeded,
     /// The request is at fault.
     #[error("the model provider refused the request: {0}")]
     InvalidRequest(String),

@@ -88,7 +88,7 @@ fn texts_become_the_tokens_that_the_model_was_trained_on() {
     assert_eq!(tokens("\n"), [198]);
     assert_eq!(tokens("user\nhi"), [4093, 198, 6004]);
     assert_eq!(tokens("12").len(), 2);
-    assert_eq!(tokens("<|im_end|>").len(), 6);
+    assert_eq!(tokens("<|im_end|>").len(), 7);
     assert!(!tokens(&" ".repeat(300_000)).is_empty());
 }
 

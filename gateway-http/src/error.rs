@@ -137,7 +137,9 @@ impl From<Failed> for ApiError {
                 new(StatusCode::TOO_MANY_REQUESTS, RATE_LIMIT, "session_busy").retry_after(DEFAULT_RETRY_AFTER)
             }
             FailureCode::Overloaded => Self::overloaded(message),
-            FailureCode::UpstreamRateLimit => new(StatusCode::TOO_MANY_REQUESTS, RATE_LIMIT, "upstream_rate_limit"),
+            FailureCode::UpstreamRateLimit => {
+                new(StatusCode::TOO_MANY_REQUESTS, RATE_LIMIT, "upstream_rate_limit").retry_after(DEFAULT_RETRY_AFTER)
+            }
             FailureCode::UpstreamAuth => new(StatusCode::BAD_GATEWAY, API, "upstream_auth"),
             FailureCode::InsufficientQuota => {
                 new(StatusCode::PAYMENT_REQUIRED, "insufficient_quota", "insufficient_quota")
@@ -163,6 +165,8 @@ impl From<Failed> for ApiError {
 /// What a call that the runner refused, or that never reached it, means over HTTP.
 impl From<Status> for ApiError {
     fn from(status: Status) -> Self {
+        // A status that came from the runner has no source; one that was made of a broken connection has.
+        let is_broken = std::error::Error::source(&status).is_some();
         #[expect(clippy::wildcard_enum_match_arm, reason = "every other code is a fault of ours")]
         match status.code() {
             Code::InvalidArgument => {
@@ -178,6 +182,10 @@ impl From<Status> for ApiError {
             Code::Unavailable | Code::Cancelled => {
                 tracing::error!(%status, "the agent runner cannot be reached");
                 Self::unavailable("the agent runner cannot be reached; try again later")
+            }
+            _ if is_broken => {
+                tracing::error!(%status, "the connection to the agent runner broke");
+                Self::unavailable("the agent runner broke off; try again later")
             }
             _ => {
                 tracing::error!(%status, "the agent runner failed");

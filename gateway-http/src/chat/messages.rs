@@ -29,17 +29,9 @@ pub(super) struct WireMessage {
     tool_call_id: Option<String>,
 }
 
-#[derive(Clone, Copy, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-enum WireRole {
-    System,
-    Developer,
-    User,
-    Assistant,
-    Tool,
-    /// The older name of `tool`.
-    Function,
-}
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+struct WireRole(Role);
 
 #[derive(Deserialize)]
 struct WireToolCall {
@@ -79,13 +71,7 @@ impl Messages {
 impl WireMessage {
     /// `path` is where the message stands in the request.
     fn check(self, path: &str) -> Result<Message, ApiError> {
-        let role = match self.role {
-            WireRole::System => Role::System,
-            WireRole::Developer => Role::Developer,
-            WireRole::User => Role::User,
-            WireRole::Assistant => Role::Assistant,
-            WireRole::Tool | WireRole::Function => Role::Tool,
-        };
+        let WireRole(role) = self.role;
         let content = self.content.map(|content| content.into_parts(&format!("{path}.content")));
         let mut parts = content.transpose()?.unwrap_or_default();
         let is_text = |part: &Part| matches!(part.kind, Some(proto::session::v1::part::Kind::Text(_)));
@@ -109,6 +95,22 @@ impl WireMessage {
 /// An empty result of a tool says that it had nothing to say; any other empty message is none.
 fn says_nothing(message: &Message) -> bool {
     message.parts.is_empty() && message.tool_calls.is_empty() && message.role() != Role::Tool
+}
+
+impl TryFrom<String> for WireRole {
+    type Error = String;
+
+    /// `function` is the older name of `tool`.
+    fn try_from(name: String) -> Result<Self, String> {
+        match name.as_str() {
+            "system" => Ok(Self(Role::System)),
+            "developer" => Ok(Self(Role::Developer)),
+            "user" => Ok(Self(Role::User)),
+            "assistant" => Ok(Self(Role::Assistant)),
+            "tool" | "function" => Ok(Self(Role::Tool)),
+            _ => Err(format!("`{name}` is none of system, developer, user, assistant, tool, function")),
+        }
+    }
 }
 
 impl From<WireToolCall> for ToolCall {

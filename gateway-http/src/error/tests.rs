@@ -18,7 +18,7 @@ fn a_failed_run_has_its_row() {
     check(FailureCode::InvalidRequest, (400, INVALID_REQUEST, "invalid_value", None, None));
     check(FailureCode::SessionBusy, (429, RATE_LIMIT, "session_busy", None, second));
     check(FailureCode::Overloaded, (429, RATE_LIMIT, "overloaded", None, second));
-    check(FailureCode::UpstreamRateLimit, (429, RATE_LIMIT, "upstream_rate_limit", None, None));
+    check(FailureCode::UpstreamRateLimit, (429, RATE_LIMIT, "upstream_rate_limit", None, second));
     check(FailureCode::UpstreamAuth, (502, API, "upstream_auth", None, None));
     check(FailureCode::InsufficientQuota, (402, "insufficient_quota", "insufficient_quota", None, None));
     check(FailureCode::UpstreamInvalidRequest, (400, INVALID_REQUEST, "upstream_invalid_request", None, None));

@@ -110,13 +110,16 @@ async fn a_good_configuration_passes_its_check() {
 async fn a_bad_configuration_is_refused_by_its_key() {
     let provider = Provider::start().await;
     let bad = [
-        (json!({"gateway": {"port": "many"}}), vec!["gateway.port"]),
+        (json!({"gateway": {"drainMs": "many"}}), vec!["gateway.drainMs"]),
         (json!({"gateway": {"http": {"keepAliveMs": -1}}}), vec!["gateway.http.keepAliveMs"]),
         (
             json!({"services": {"agentRunner": {"lisen": "127.0.0.1:1"}}}),
             vec!["services.agentRunner.lisen", "did you mean", "listen"],
         ),
-        (json!({"gateway": {"auth": {"token": "${NOT_SET}"}}}), vec!["gateway.auth.token", "NOT_SET"]),
+        (
+            json!({"models": {"providers": {"stub": {"apiKey": "${NOT_SET}"}}}}),
+            vec!["models.providers.stub.apiKey", "NOT_SET"],
+        ),
     ];
     for (patch, expected) in bad {
         let mut installation = Installation::new(&provider);

@@ -24,7 +24,7 @@ use self::{
 
 /// Tokens that go through the layers together: their weights are then read once, and a prompt is noticed as given up
 /// soon enough.
-const TOKENS_AT_ONCE: usize = 32;
+const TOKENS_AT_ONCE: usize = 64;
 
 /// The weights, which any number of threads may read with.
 pub(super) struct Llama {
@@ -145,13 +145,7 @@ impl Llama {
     }
 
     /// Lets each token look at itself and at those before it.
-    fn attend(
-        &self,
-        layer: &Layer,
-        cached: &mut cache::Layer,
-        states: &mut [f32],
-        inputs: fn(Vec<f32>) -> Inputs,
-    ) {
+    fn attend(&self, layer: &Layer, cached: &mut cache::Layer, states: &mut [f32], inputs: fn(Vec<f32>) -> Inputs) {
         let Shape { width, head_width, epsilon, .. } = self.shape;
         let key_width = self.shape.key_width();
         let before = cached.keys.len() / key_width;

@@ -81,25 +81,24 @@ mod tests {
 
     use super::*;
 
-    fn draws(options: GenerationOptions, scores: &[f32]) -> BTreeSet<u32> {
-        let mut sampler = Sampler::new(&options);
+    fn draws(options: &GenerationOptions, scores: &[f32]) -> BTreeSet<u32> {
+        let mut sampler = Sampler::new(options);
         (0..500).map(|_| sampler.draw(scores)).collect()
     }
 
     #[test]
     fn zero_temperature_is_greedy() {
         let options = GenerationOptions { temperature: Some(0.0), ..Default::default() };
-        assert_eq!(draws(options, &[0.5, 2.0, 2.0, -1.0]), BTreeSet::from([1]));
+        assert_eq!(draws(&options, &[0.5, 2.0, 2.0, -1.0]), BTreeSet::from([1]));
     }
 
     #[test]
     fn only_the_nucleus_is_drawn_from() {
         let scores = [0.5_f32.ln(), 0.3_f32.ln(), 0.15_f32.ln(), 0.05_f32.ln()];
         let draws = |top_p| {
-            draws(
-                GenerationOptions { temperature: Some(1.0), top_p: Some(top_p), seed: Some(7), ..Default::default() },
-                &scores,
-            )
+            let options =
+                GenerationOptions { temperature: Some(1.0), top_p: Some(top_p), seed: Some(7), ..Default::default() };
+            draws(&options, &scores)
         };
         assert_eq!(draws(0.0), BTreeSet::from([0]));
         assert_eq!(draws(0.75), BTreeSet::from([0, 1]));

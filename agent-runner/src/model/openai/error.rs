@@ -1,7 +1,7 @@
 //! What a provider's errors mean.
 //!
-//! What the client is told is what the provider said of the request; what the provider said of itself or of our key
-//! goes to the log.
+//! The client is told what the provider says of its request. What the provider says of itself or of our key is not for
+//! the client; its kind goes to the log.
 
 use std::time::Duration;
 
@@ -57,30 +57,29 @@ pub(super) fn from_status(provider_id: &str, status: StatusCode, retry_after: Op
         error.code = %details.code,
         "a model provider refused a request"
     );
-    let message = details.for_client();
     match status {
-        _ if details.is_context_overflow() => Error::ContextLengthExceeded(message),
-        _ if details.is_quota() => Error::QuotaExceeded(message),
+        _ if details.is_context_overflow() => Error::ContextLengthExceeded(details.for_client()),
+        _ if details.is_quota() => Error::QuotaExceeded,
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Error::Unauthorized,
-        StatusCode::PAYMENT_REQUIRED => Error::QuotaExceeded(message),
-        StatusCode::TOO_MANY_REQUESTS => Error::RateLimited { message, retry_after },
+        StatusCode::PAYMENT_REQUIRED => Error::QuotaExceeded,
+        StatusCode::TOO_MANY_REQUESTS => Error::RateLimited { retry_after },
         StatusCode::REQUEST_TIMEOUT => Error::Failed(format!("HTTP {}", status.as_u16())),
-        _ if status.is_client_error() => Error::InvalidRequest(message),
+        _ if status.is_client_error() => Error::InvalidRequest(details.for_client()),
         _ => Error::Failed(format!("HTTP {}", status.as_u16())),
     }
 }
 
 /// What an error in the middle of a stream means; there is no status to go by.
 pub(super) fn from_stream(details: &Details) -> Error {
-    let message = details.for_client();
+    tracing::warn!(error.type = %details.r#type, error.code = %details.code, "a model provider broke off an answer");
     if details.is_context_overflow() {
-        Error::ContextLengthExceeded(message)
+        Error::ContextLengthExceeded(details.for_client())
     } else if details.is_quota() {
-        Error::QuotaExceeded(message)
+        Error::QuotaExceeded
     } else if details.is("rate_limit_exceeded") || details.is("rate_limit_error") || details.is("429") {
-        Error::RateLimited { message, retry_after: None }
+        Error::RateLimited { retry_after: None }
     } else {
-        Error::Failed(message)
+        Error::Failed("it reported an error in the middle of its answer".to_owned())
     }
 }
 

@@ -78,8 +78,16 @@ async fn an_error_within_a_stream_ends_it() {
         let expected = vec![Ok(Event::Text("a".to_owned())), Err(message.to_owned())];
         assert_eq!(events(vec![answer.into()]).await, expected, "{data}");
     };
-    check(r#"{"error":{"message":"gone"}}"#, "the model provider failed: gone").await;
-    check(r#"{"error":{"message":"slow","code":429}}"#, "the model provider is rate limiting: slow").await;
+    check(
+        r#"{"error":{"message":"gone"}}"#,
+        "the model provider failed: it reported an error in the middle of its answer",
+    )
+    .await;
+    check(
+        r#"{"error":{"message":"slow","code":429}}"#,
+        "the model provider limits the rate of requests; try again later",
+    )
+    .await;
     check("<html>", "the model provider failed: it sent what is no JSON chunk").await;
     check(r#"{"choices":7}"#, "the model provider failed: it sent what is no JSON chunk").await;
 }
@@ -100,13 +108,13 @@ fn a_refusal_is_told_by_its_status_and_code() {
     );
     check(401, r#"{"error":{"message":"bad key sk-1"}}"#, "the model provider refused the gateway's credentials");
     check(403, "", "the model provider refused the gateway's credentials");
-    check(402, "", "the model provider's quota is used up: it gave no reason");
+    check(402, "", "the quota at the model provider is used up");
     check(
         429,
         r#"{"error":{"message":"pay","type":"insufficient_quota"}}"#,
-        "the model provider's quota is used up: pay",
+        "the quota at the model provider is used up",
     );
-    check(429, r#"{"error":{"message":"slow"}}"#, "the model provider is rate limiting: slow");
+    check(429, r#"{"error":{"message":"slow"}}"#, "the model provider limits the rate of requests; try again later");
     check(500, r#"{"error":{"message":"at 10.0.0.1"}}"#, "the model provider failed: HTTP 500");
     check(301, "", "the model provider failed: HTTP 301");
 }

@@ -33,6 +33,7 @@ fn a_field_at_fault_is_named() {
     check(json!({"messages": [{"role": "system", "content": "hi"}]}), "messages");
     check(json!({"messages": [{"role": "user", "content": "  "}]}), "messages");
     check(json!({"messages": [{"role": "wizard", "content": "hi"}]}), "messages[0].role");
+    check(json!({"messages": [{"role": 7, "content": "hi"}]}), "messages[0].role");
     check(json!({"messages": [{"content": "hi"}]}), "messages[0]");
     check(json!({"messages": [{"role": "user", "content": 7}]}), "messages[0].content");
     check(json!({"messages": [{"role": "user", "content": [{"type": "text"}]}]}), "messages[0].content[0].text");

@@ -34,7 +34,8 @@ impl WithSimd for Head<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let width = self.query.len();
-        let of_head = |token: &'_ [f32]| -> std::ops::Range<usize> { self.offset..(self.offset + width).min(token.len()) };
+        let of_head =
+            |token: &'_ [f32]| -> std::ops::Range<usize> { self.offset..(self.offset + width).min(token.len()) };
         let scale = 1.0 / u16::try_from(width).map_or(f32::MAX, f32::from).sqrt();
         let query = S::as_simd_f32s(self.query).0;
         let mut shares = Vec::with_capacity(self.keys.len() / self.stride);
@@ -67,10 +68,12 @@ mod tests {
         let one_hot = |place: usize, value: f32| (0..64).map(move |index| if index == place { value } else { 0.0 });
         let query: Vec<f32> = one_hot(3, 100.0).collect();
         let other_head = vec![f32::NAN; 64];
-        let keys: Vec<f32> = [other_head.clone(), one_hot(3, 9.0).collect(), other_head.clone(), one_hot(5, 9.0).collect()].concat();
+        let keys: Vec<f32> =
+            [other_head.clone(), one_hot(3, 9.0).collect(), other_head.clone(), one_hot(5, 9.0).collect()].concat();
         let values = [other_head.clone(), vec![1.5; 64], other_head, vec![7.0; 64]].concat();
         let mut found = vec![0.0; 64];
-        Head { query: &query, keys: &keys, values: &values, stride: 128, offset: 64, found: &mut found }.look(Arch::new());
+        Head { query: &query, keys: &keys, values: &values, stride: 128, offset: 64, found: &mut found }
+            .look(Arch::new());
         assert!(found.iter().all(|number| (number - 1.5).abs() < 1e-6), "{found:?}");
     }
 }

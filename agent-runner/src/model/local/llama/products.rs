@@ -35,8 +35,9 @@ impl WithSimd for Products<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let columns = self.rows.len() / ROWS;
-        let row = |index: usize| &self.rows[index * columns..][..columns];
-        let rows: [&[f32]; ROWS] = std::array::from_fn(row);
+        let (lower, upper) = self.rows.split_at(2 * columns);
+        let ((first, second), (third, fourth)) = (lower.split_at(columns), upper.split_at(columns));
+        let rows = [first, second, third, fourth];
         let inputs = self.inputs.chunks(INPUTS * columns);
         let outputs = self.outputs.chunks_mut(INPUTS * self.output_length);
         for (inputs, outputs) in inputs.zip(outputs) {
@@ -55,21 +56,32 @@ impl WithSimd for Products<'_> {
 }
 
 /// The product of each row with each input. They are as long as each other, and a multiple of any vector's length.
+///
+/// There are loops where closures would read better: a closure that is not inlined loses the instruction set.
 #[expect(clippy::inline_always, reason = "the caller's instruction set holds only for what is inlined into it")]
 #[inline(always)]
 fn dot_all<S: Simd, const N: usize>(simd: S, rows: [&[f32]; ROWS], inputs: [&[f32]; N]) -> [[f32; ROWS]; N] {
-    let rows = rows.map(|row| S::as_simd_f32s(row).0);
-    let inputs = inputs.map(|input| S::as_simd_f32s(input).0);
-    let length = rows[0].len();
-    // The compiler then sees that no index below is out of bounds.
-    let (rows, inputs) = (rows.map(|row| &row[..length]), inputs.map(|input| &input[..length]));
+    let length = S::as_simd_f32s(rows[0]).0.len();
+    let (mut row_vectors, mut input_vectors) = ([&[][..]; ROWS], [&[][..]; N]);
+    for (vectors, row) in row_vectors.iter_mut().zip(rows) {
+        *vectors = &S::as_simd_f32s(row).0[..length];
+    }
+    for (vectors, input) in input_vectors.iter_mut().zip(inputs) {
+        *vectors = &S::as_simd_f32s(input).0[..length];
+    }
     let mut sums = [[simd.splat_f32s(0.0); ROWS]; N];
     for index in 0..length {
-        for (input, sums) in inputs.iter().zip(&mut sums) {
-            for (row, sum) in rows.iter().zip(sums) {
+        for (input, sums) in input_vectors.iter().zip(&mut sums) {
+            for (row, sum) in row_vectors.iter().zip(sums) {
                 *sum = simd.mul_add_e_f32s(row[index], input[index], *sum);
             }
         }
     }
-    sums.map(|sums| sums.map(|sum| simd.reduce_sum_f32s(sum)))
+    let mut products = [[0.0; ROWS]; N];
+    for (sums, products) in sums.iter().zip(&mut products) {
+        for (sum, product) in sums.iter().zip(products) {
+            *product = simd.reduce_sum_f32s(*sum);
+        }
+    }
+    products
 }
