@@ -2,7 +2,7 @@
 
 mod providers;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use proto::session::v1::session_store_client::SessionStoreClient;
 use serde::Deserialize;
@@ -15,7 +15,7 @@ use shared::{
 use crate::{
     agents::{Agent, Agents, ModelName},
     service::{Service, Settings},
-    turn::Store,
+    turn::{Store, StoreTimes},
 };
 use providers::Provider;
 pub(crate) use providers::{Models, Provided};
@@ -26,8 +26,8 @@ pub struct Config {
     agents: Agents,
     providers: BTreeMap<String, Provider>,
     settings: Settings,
-    store_call_timeout: Duration,
-    max_concurrent_calls: usize,
+    store: StoreTimes,
+    runner: RunnerSection,
 }
 
 /// Why the runner cannot be built.
@@ -102,26 +102,26 @@ enum ModelChoice {
 #[derive(Debug, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct SessionSection {
-    window_messages: u32,
     wait_ms: u64,
-    lease_ms: u64,
 }
 
 impl Default for SessionSection {
     fn default() -> Self {
-        Self { window_messages: 200, wait_ms: 30_000, lease_ms: 30_000 }
+        Self { wait_ms: 30_000 }
     }
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct RunnerSection {
+    listen: SocketAddr,
+    drain_ms: u64,
     max_concurrent_calls: usize,
 }
 
 impl Default for RunnerSection {
     fn default() -> Self {
-        Self { max_concurrent_calls: 4096 }
+        Self { listen: ([127, 0, 0, 1], 18790).into(), drain_ms: 30_000, max_concurrent_calls: 4096 }
     }
 }
 
@@ -160,20 +160,30 @@ impl Config {
         let settings = Settings {
             run_timeout: Duration::from_secs(defaults.timeout_seconds),
             idle_timeout: Duration::from_secs(defaults.idle_timeout_seconds),
-            lease: Duration::from_millis(session.lease_ms),
-            lease_wait: Duration::from_millis(session.wait_ms),
-            window_messages: session.window_messages,
         };
-        let store_call_timeout = Duration::from_millis(store.call_timeout_ms);
-        Ok(Self { agents, providers, settings, store_call_timeout, max_concurrent_calls: runner.max_concurrent_calls })
+        let store = StoreTimes {
+            wait: Duration::from_millis(session.wait_ms),
+            call_timeout: Duration::from_millis(store.call_timeout_ms),
+        };
+        Ok(Self { agents, providers, settings, store, runner })
+    }
+
+    /// Where a runner of its own listens.
+    pub fn listen(&self) -> SocketAddr {
+        self.runner.listen
+    }
+
+    /// How long runs in flight have to finish once the runner is asked to end.
+    pub fn drain(&self) -> Duration {
+        Duration::from_millis(self.runner.drain_ms)
     }
 
     /// Makes the runner. With the embedded model this looks for its weights, fetches them if need be, and loads them.
     pub async fn build(self, store: SessionStoreClient<Transport>) -> Result<Service, Error> {
         let wanted = self.agents.iter().map(|agent| agent.model.provider.clone()).collect();
         let models = providers::build(self.providers, &wanted, self.settings.idle_timeout).await?;
-        let store = Store::new(store, &self.settings, self.store_call_timeout);
-        Ok(Service::new(self.agents, models, store, self.settings, self.max_concurrent_calls))
+        let store = Store::new(store, self.store);
+        Ok(Service::new(self.agents, models, store, self.settings, self.runner.max_concurrent_calls))
     }
 }
 

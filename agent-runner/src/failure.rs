@@ -38,6 +38,9 @@ pub(crate) enum Failure {
     /// Somebody cancelled the run, or hung up.
     #[error("the run was cancelled")]
     Cancelled,
+    /// The runner shuts down.
+    #[error("the agent runner is shutting down")]
+    ShuttingDown,
 }
 
 impl Failure {
@@ -45,8 +48,8 @@ impl Failure {
         match self {
             Self::Invalid { .. } => FailureCode::InvalidRequest,
             Self::SessionBusy(_) | Self::LeaseLost => FailureCode::SessionBusy,
-            Self::Store(_) => FailureCode::Unavailable,
-            Self::TimedOut(_) | Self::Model(model::Error::Idle(_)) => FailureCode::Timeout,
+            Self::Store(_) | Self::ShuttingDown => FailureCode::Unavailable,
+            Self::TimedOut(_) | Self::Model(model::Error::Idle(_) | model::Error::TimedOut) => FailureCode::Timeout,
             Self::Cancelled => FailureCode::Cancelled,
             Self::Model(model::Error::RateLimited { .. }) => FailureCode::UpstreamRateLimit,
             Self::Model(model::Error::Unauthorized) => FailureCode::UpstreamAuth,
@@ -60,12 +63,13 @@ impl Failure {
 
     fn is_retryable(&self) -> bool {
         match self {
-            Self::SessionBusy(_) | Self::LeaseLost | Self::Store(_) | Self::TimedOut(_) => true,
+            Self::SessionBusy(_) | Self::LeaseLost | Self::Store(_) | Self::TimedOut(_) | Self::ShuttingDown => true,
             Self::Invalid { .. } | Self::Cancelled => false,
             Self::Model(error) => match error {
                 model::Error::RateLimited { .. }
                 | model::Error::Failed(_)
                 | model::Error::Idle(_)
+                | model::Error::TimedOut
                 | model::Error::Overloaded => true,
                 model::Error::Unauthorized
                 | model::Error::QuotaExceeded
@@ -99,12 +103,7 @@ impl From<&Failure> for Failed {
 /// What the store's answer means for a run.
 impl From<Status> for Failure {
     fn from(status: Status) -> Self {
-        #[expect(clippy::wildcard_enum_match_arm, reason = "every other code means that the store did not work")]
-        match status.code() {
-            Code::ResourceExhausted => Self::SessionBusy(status.message().to_owned()),
-            Code::FailedPrecondition => Self::LeaseLost,
-            _ => Self::Store(status),
-        }
+        if status.code() == Code::FailedPrecondition { Self::LeaseLost } else { Self::Store(status) }
     }
 }
 

@@ -34,7 +34,7 @@ pub enum Event {
     Text(String),
     /// More reasoning, never empty.
     Reasoning(String),
-    /// More of a tool call.
+    /// More of a tool call. Indexes count from 0 without gaps; a call's first delta names it, and only that.
     ToolCall(ToolCallDelta),
     /// What the call cost; the last one counts.
     Usage(Usage),
@@ -71,6 +71,9 @@ pub enum Error {
     /// The provider was silent for too long.
     #[error("the model provider sent nothing for {} s", .0.as_secs())]
     Idle(Duration),
+    /// The provider says that it ran out of time.
+    #[error("the model provider took too long")]
+    TimedOut,
     /// The embedded model has as much to do as it may.
     #[error("the embedded model is busy")]
     Overloaded,

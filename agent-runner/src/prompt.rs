@@ -15,9 +15,23 @@ pub(crate) fn build(
     if !instructions.is_empty() {
         prompt.push(Message { role: Role::System.into(), parts: vec![text(instructions)], ..Message::default() });
     }
-    let spoken = transcript.iter().chain(new).filter(|message| is_worth_sending(message));
-    prompt.extend(spoken.cloned());
+    let mut unanswered: Vec<&str> = Vec::new();
+    for message in transcript.iter().chain(new).filter(|message| is_worth_sending(message)) {
+        if message.role() == Role::Tool {
+            unanswered.retain(|id| *id != message.tool_call_id);
+        } else {
+            prompt.extend(unanswered.drain(..).map(no_result));
+            unanswered.extend(message.tool_calls.iter().map(|call| call.id.as_str()));
+        }
+        prompt.push(message.clone());
+    }
     prompt
+}
+
+/// Stands for the result of a call that the client never answered: providers refuse a prompt without one.
+fn no_result(tool_call_id: &str) -> Message {
+    let parts = vec![text("(no result)".to_owned())];
+    Message { role: Role::Tool.into(), parts, tool_call_id: tool_call_id.to_owned(), ..Message::default() }
 }
 
 /// A part that is plain text.
@@ -43,6 +57,8 @@ fn is_worth_sending(message: &Message) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proto::session::v1::ToolCall;
+
     use super::*;
 
     fn message(role: Role, content: &str) -> Message {
@@ -62,6 +78,23 @@ mod tests {
             message(Role::User, "bye"),
         ];
         assert_eq!(build("You are beta.", &instructions, &transcript, &new), expected);
+    }
+
+    #[test]
+    fn a_call_that_was_never_answered_gets_an_empty_result() {
+        let call = |id: &str| ToolCall { id: id.to_owned(), name: "f".to_owned(), arguments: "{}".to_owned() };
+        let result = |id: &str, said: &str| Message { tool_call_id: id.to_owned(), ..message(Role::Tool, said) };
+        let calls = Message { tool_calls: vec![call("a"), call("b")], ..message(Role::Assistant, "") };
+        let transcript = [message(Role::User, "hi"), calls.clone(), result("a", "7")];
+        let new = [message(Role::User, "never mind")];
+        let expected = [
+            message(Role::User, "hi"),
+            calls,
+            result("a", "7"),
+            result("b", "(no result)"),
+            message(Role::User, "never mind"),
+        ];
+        assert_eq!(build("", &[], &transcript, &new), expected);
     }
 
     #[test]

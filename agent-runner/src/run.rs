@@ -7,10 +7,9 @@ use std::{pin::pin, sync::Arc, time::Duration};
 
 use futures_util::StreamExt;
 use proto::{
-    agent::v1::{FinishReason, RunRequest, RunResponse, Started, run_event::Kind},
-    session::v1::{Message, Usage},
+    agent::v1::{Failed, Finished, RunRequest, Started, run_event::Kind},
+    session::v1::Message,
 };
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span, field::Empty};
 
@@ -19,10 +18,14 @@ use crate::{
     failure::Failure,
     model::{self, Model},
     prompt,
-    turn::{Store, Turn},
+    turn::{Store, Transcript, Turn},
 };
 use answer::Answer;
-use events::Events;
+
+pub(crate) use events::{Events, channel};
+
+/// How long an answer that has ended is waited for to say what it cost.
+const USAGE_WAIT: Duration = Duration::from_secs(2);
 
 /// A run that has not begun.
 pub(crate) struct Run {
@@ -46,6 +49,25 @@ impl Session {
     }
 }
 
+/// What ends a run before its time.
+#[derive(Clone, Debug)]
+pub(crate) struct Cancelled {
+    /// Somebody cancelled this run, or hung up.
+    pub(crate) run: CancellationToken,
+    /// The runner shuts down.
+    pub(crate) runner: CancellationToken,
+}
+
+impl Cancelled {
+    async fn wait(&self) -> Failure {
+        tokio::select! {
+            biased;
+            () = self.runner.cancelled() => Failure::ShuttingDown,
+            () = self.run.cancelled() => Failure::Cancelled,
+        }
+    }
+}
+
 /// A run that has its answer.
 struct Answered {
     /// What is new to the transcript before the answer.
@@ -60,9 +82,9 @@ impl Run {
         model_name: ModelName,
         model: Arc<dyn Model>,
         session: Option<Session>,
-        sender: mpsc::Sender<RunResponse>,
+        events: Events,
     ) -> Self {
-        Self { request, agent, model_name, model, session, events: Events::new(sender) }
+        Self { request, agent, model_name, model, session, events }
     }
 
     /// The span that the run happens in, a child of the current one.
@@ -81,7 +103,7 @@ impl Run {
     /// Runs to the end, whatever it is. Afterwards the turn is kept or given up and the last event is sent.
     ///
     /// A run can be cancelled or time out only while it answers; a whole answer is always kept.
-    pub(crate) async fn execute(mut self, timeout: Duration, cancelled: CancellationToken) {
+    pub(crate) async fn execute(mut self, timeout: Duration, cancelled: Cancelled) {
         let outcome = match self.answer(timeout, &cancelled).await {
             Ok(answered) => self.keep(answered).await,
             Err(failure) => Err(failure),
@@ -90,57 +112,57 @@ impl Run {
             turn.abandon().await;
         }
         match outcome {
-            Ok((reason, usage)) => self.events.finished(reason, usage).await,
+            Ok(finished) => self.events.end(Kind::Finished(finished)),
             Err(failure) => {
                 log(&self.request.run_id, &failure);
-                self.events.failed(&failure).await;
+                self.events.end(Kind::Failed(Failed::from(&failure)));
             }
         }
     }
 
-    async fn answer(&mut self, timeout: Duration, cancelled: &CancellationToken) -> Result<Answered, Failure> {
-        let deadline = tokio::time::Instant::now() + timeout;
-        let transcript = self.begin(cancelled).await?;
+    async fn answer(&mut self, timeout: Duration, cancelled: &Cancelled) -> Result<Answered, Failure> {
+        let drive = async {
+            let transcript = self.begin().await?;
+            self.drive(transcript).await
+        };
         tokio::select! {
             biased;
-            () = cancelled.cancelled() => Err(Failure::Cancelled),
-            answered = tokio::time::timeout_at(deadline, self.drive(transcript)) => {
-                answered.unwrap_or(Err(Failure::TimedOut(timeout)))
-            }
+            failure = cancelled.wait() => Err(failure),
+            answered = tokio::time::timeout(timeout, drive) => answered.unwrap_or(Err(Failure::TimedOut(timeout))),
         }
     }
 
-    async fn keep(&mut self, answered: Answered) -> Result<(FinishReason, Usage), Failure> {
+    async fn keep(&mut self, answered: Answered) -> Result<Finished, Failure> {
         let Answered { mut messages, answer } = answered;
         let (message, reason, usage) = answer.into_parts();
         if let Some(turn) = self.session.as_mut().and_then(|session| session.turn.take()) {
             messages.push(message);
             turn.commit(messages, usage).await?;
         }
-        Ok((reason, usage))
+        Ok(Finished { reason: reason.into(), usage: Some(usage) })
     }
 
-    /// Begins the session's turn; without a session there is none. The call is seen through even when the run is
-    /// cancelled meanwhile, so that a lease that was granted is given back.
-    async fn begin(&mut self, cancelled: &CancellationToken) -> Result<Vec<Message>, Failure> {
-        let Some(session) = &mut self.session else { return Ok(Vec::new()) };
+    /// Begins the session's turn and returns its transcript; without a session there is none. A call that is dropped
+    /// leaves the session's line, and the store takes back a lease that it has granted meanwhile.
+    async fn begin(&mut self) -> Result<Transcript, Failure> {
+        let Some(session) = &mut self.session else { return Ok(Transcript::default()) };
         let begin = session.store.begin(&self.request.session_key, self.agent.id.as_str(), &self.request.run_id);
         let (turn, transcript) = begin.await?;
         session.turn = Some(turn);
-        if cancelled.is_cancelled() { Err(Failure::Cancelled) } else { Ok(transcript) }
+        Ok(transcript)
     }
 
-    async fn drive(&mut self, transcript: Vec<Message>) -> Result<Answered, Failure> {
+    async fn drive(&mut self, transcript: Transcript) -> Result<Answered, Failure> {
         let model = self.model_name.to_string();
         self.events.send(Kind::Started(Started { model })).await?;
-        let new = self.new_messages(transcript.is_empty());
+        let new = self.new_messages(transcript.message_count == 0);
         if new.is_empty() {
             let reason = "nothing follows the last assistant message".to_owned();
             return Err(Failure::Invalid { param: "messages", reason });
         }
         let question = model::Request {
             model: self.model_name.model.clone(),
-            messages: prompt::build(&self.agent.system_prompt, &self.request.instructions, &transcript, &new),
+            messages: prompt::build(&self.agent.system_prompt, &self.request.instructions, &transcript.window, &new),
             options: self.request.options.take().unwrap_or_default(),
             tools: std::mem::take(&mut self.request.tools),
             tool_choice: self.request.tool_choice.take(),
@@ -197,24 +219,38 @@ impl Run {
     }
 }
 
+/// Reads the answer to its end. What goes wrong after the model has said why it ended changes nothing any more; only
+/// the usage may be missing.
 async fn ask(mut stream: model::EventStream, events: &mut Events) -> Result<Answer, Failure> {
     let mut answer = Answer::default();
-    while let Some(event) = stream.next().await {
-        if let Some(kind) = answer.take(event?) {
-            events.send(kind).await?;
+    loop {
+        let event = if answer.has_ended() {
+            tokio::time::timeout(USAGE_WAIT, stream.next()).await.unwrap_or(None)
+        } else {
+            stream.next().await
+        };
+        match event {
+            Some(Ok(event)) => {
+                if let Some(kind) = answer.take(event) {
+                    events.send(kind).await?;
+                }
+            }
+            Some(Err(_)) if answer.has_ended() => return answer.finished(),
+            Some(Err(error)) => return Err(error.into()),
+            None => return answer.finished(),
         }
     }
-    answer.finished()
 }
 
 fn log(run_id: &str, failure: &Failure) {
     Span::current().record("otel.status_code", "error");
     match failure {
-        Failure::Cancelled => tracing::info!(run.id = run_id, "the run was cancelled"),
+        Failure::Cancelled | Failure::ShuttingDown => tracing::info!(run.id = run_id, "{failure}"),
         Failure::Invalid { .. } => tracing::info!(run.id = run_id, %failure, "the run was refused"),
         Failure::Store(status) => tracing::error!(run.id = run_id, %status, "the session store failed a run"),
+        // The message may quote the provider, and the provider the prompt.
         Failure::Model(_) | Failure::SessionBusy(_) | Failure::LeaseLost | Failure::TimedOut(_) => {
-            tracing::warn!(run.id = run_id, code = failure.code().as_str_name(), "the run failed: {failure}");
+            tracing::warn!(run.id = run_id, error.code = failure.code().as_str_name(), "the run failed");
         }
     }
 }

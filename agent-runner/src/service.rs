@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -13,6 +13,7 @@ use proto::agent::v1::{
     Agent as ListedAgent, AttachRequest, AttachResponse, CancelRequest, CancelResponse, ListAgentsRequest,
     ListAgentsResponse, RunRequest, RunResponse,
     agent_runner_server::{AgentRunner, AgentRunnerServer},
+    run_event::Kind,
 };
 use shared::{
     AgentId,
@@ -30,12 +31,10 @@ use crate::{
     agents::{Agent, Agents, ModelName},
     config::{Models, Provided},
     failure::invalid_argument,
-    run::{Run, Session},
+    run::{self, Cancelled, Run, Session},
     turn::Store,
 };
 
-/// How many events wait for a slow reader before the run waits too.
-const EVENTS_IN_FLIGHT: usize = 64;
 const MAX_RUN_ID_BYTES: usize = 128;
 
 /// How runs behave.
@@ -45,12 +44,6 @@ pub(crate) struct Settings {
     pub(crate) run_timeout: Duration,
     /// The longest that a model may be silent.
     pub(crate) idle_timeout: Duration,
-    /// How long a session's lease lasts without a renewal.
-    pub(crate) lease: Duration,
-    /// How long a run waits for a busy session.
-    pub(crate) lease_wait: Duration,
-    /// How many messages of a transcript a model sees.
-    pub(crate) window_messages: u32,
 }
 
 /// The agent runner; cheap to clone.
@@ -135,7 +128,7 @@ impl Service {
 
     /// Enters a run among the live ones; a run with the same id must not be among them.
     fn register(&self, run_id: &str) -> Result<(CancellationToken, Registration), Status> {
-        let cancelled = self.inner.stop.child_token();
+        let cancelled = CancellationToken::new();
         let mut live = self.inner.live.lock().unwrap_or_else(PoisonError::into_inner);
         if live.contains_key(run_id) {
             return Err(Status::already_exists(format!("the run `{run_id}` is already going on")));
@@ -160,6 +153,7 @@ impl Drop for Registration {
 /// A run's events; dropping them cancels the run.
 pub struct Events {
     events: mpsc::Receiver<RunResponse>,
+    has_ended: bool,
     _cancel: DropGuard,
 }
 
@@ -167,8 +161,20 @@ impl Stream for Events {
     type Item = Result<RunResponse, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.events.poll_recv(context).map(|event| event.map(Ok))
+        let event = ready!(self.events.poll_recv(context));
+        if self.has_ended {
+            return Poll::Ready(None);
+        }
+        self.has_ended = event.as_ref().is_none_or(is_last);
+        // A run that ends without a last event has panicked.
+        let event = event.ok_or_else(|| Status::internal("the run ended without an outcome"));
+        Poll::Ready(Some(event))
     }
+}
+
+fn is_last(response: &RunResponse) -> bool {
+    let kind = response.event.as_ref().and_then(|event| event.kind.as_ref());
+    matches!(kind, Some(Kind::Finished(_) | Kind::Failed(_)))
 }
 
 #[tonic::async_trait]
@@ -186,19 +192,19 @@ impl AgentRunner for Service {
         let (model_name, provided) = self.model(&agent, &request.model)?;
         let (cancelled, registration) = self.register(&request.run_id)?;
 
-        let (sender, events) = mpsc::channel(EVENTS_IN_FLIGHT);
+        let (sender, events) = run::channel();
         let session = (!request.stateless).then(|| Session::new(self.inner.store.clone()));
         let model = provided.model.clone();
         let run = Run::new(request, agent, model_name, model, session, sender);
         let span = run.span();
         let timeout = self.inner.settings.run_timeout;
-        let stop = cancelled.clone();
+        let stop = Cancelled { run: cancelled.clone(), runner: self.inner.stop.clone() };
         let task = async move {
             run.execute(timeout, stop).await;
             drop(registration);
         };
         self.inner.tasks.spawn(task.instrument(span));
-        Ok(Response::new(Events { events, _cancel: cancelled.drop_guard() }))
+        Ok(Response::new(Events { events, has_ended: false, _cancel: cancelled.drop_guard() }))
     }
 
     async fn attach(&self, _: Request<AttachRequest>) -> Result<Response<Self::AttachStream>, Status> {
@@ -235,3 +241,6 @@ fn check(request: &RunRequest) -> Result<(), Status> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,18 +7,29 @@ use proto::session::v1::{
     session_store_client::SessionStoreClient,
 };
 use shared::transport::Transport;
-use tonic::Request;
+use tokio::time::Instant;
+use tonic::{Code, Request};
 
-use crate::{failure::Failure, service::Settings};
+use crate::failure::Failure;
+
+/// Between the tries of a commit.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// The session store, as runs see it; cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Store {
     client: SessionStoreClient<Transport>,
-    lease_ms: u64,
-    wait: Duration,
-    window_messages: u32,
-    call_timeout: Duration,
+    times: StoreTimes,
+}
+
+/// How long a run has patience with the store.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StoreTimes {
+    /// How long it waits for a busy session.
+    pub(crate) wait: Duration,
+    /// How long any other call may take.
+    pub(crate) call_timeout: Duration,
 }
 
 /// A turn that has begun. It must be committed or abandoned; until then nobody else can take the session's turn.
@@ -30,40 +41,49 @@ pub(crate) struct Turn {
     lease_ms: u64,
 }
 
+/// What was said in the session before.
+#[derive(Debug, Default)]
+pub(crate) struct Transcript {
+    /// The newest messages, oldest first.
+    pub(crate) window: Vec<Message>,
+    /// How many there are in all.
+    pub(crate) message_count: u64,
+}
+
 impl Store {
-    pub(crate) fn new(client: SessionStoreClient<Transport>, settings: &Settings, call_timeout: Duration) -> Self {
-        Self {
-            client,
-            lease_ms: millis(settings.lease),
-            wait: settings.lease_wait,
-            window_messages: settings.window_messages,
-            call_timeout,
-        }
+    pub(crate) fn new(client: SessionStoreClient<Transport>, times: StoreTimes) -> Self {
+        Self { client, times }
     }
 
-    /// Waits for the session's lease; returns the turn and the transcript's window, oldest message first.
+    /// Waits for the session's lease; returns the turn and the transcript.
     pub(crate) async fn begin(
         &self,
         session_key: &str,
         agent_id: &str,
         run_id: &str,
-    ) -> Result<(Turn, Vec<Message>), Failure> {
+    ) -> Result<(Turn, Transcript), Failure> {
         let request = BeginTurnRequest {
             session_key: session_key.to_owned(),
             agent_id: agent_id.to_owned(),
             run_id: run_id.to_owned(),
-            window_messages: self.window_messages,
-            wait_ms: millis(self.wait),
-            lease_ms: self.lease_ms,
+            wait_ms: millis(self.times.wait),
+            ..BeginTurnRequest::default()
         };
-        let begun = self.client.clone().begin_turn(within(self.wait + self.call_timeout, request)).await?.into_inner();
+        let request = within(self.times.wait + self.times.call_timeout, request);
+        let begun = match self.client.clone().begin_turn(request).await {
+            Ok(begun) => begun.into_inner(),
+            Err(status) if status.code() == Code::ResourceExhausted => {
+                return Err(Failure::SessionBusy(status.message().to_owned()));
+            }
+            Err(status) => return Err(status.into()),
+        };
         let turn = Turn {
             store: self.clone(),
             run_id: run_id.to_owned(),
             lease: begun.lease.unwrap_or_default(),
             lease_ms: begun.lease_ms,
         };
-        Ok((turn, begun.messages))
+        Ok((turn, Transcript { window: begun.messages, message_count: begun.message_count }))
     }
 }
 
@@ -75,7 +95,7 @@ impl Turn {
         loop {
             tokio::time::sleep(pause).await;
             let request = RenewLeaseRequest { lease: Some(self.lease.clone()), lease_ms: self.lease_ms };
-            let renewed = self.store.client.clone().renew_lease(within(self.store.call_timeout, request)).await;
+            let renewed = self.store.client.clone().renew_lease(within(self.store.times.call_timeout, request)).await;
             match renewed.map_err(Failure::from) {
                 Ok(_) => {}
                 Err(lost @ Failure::LeaseLost) => return lost,
@@ -84,19 +104,26 @@ impl Turn {
         }
     }
 
-    /// Appends the turn to the transcript and gives the lease back. A failed call is repeated once: the store knows
-    /// the run, so a turn is never kept twice.
+    /// Appends the turn to the transcript and gives the lease back. While the store cannot be reached the call is
+    /// repeated, for as long as the lease lasts: the store knows the run, so a turn is never kept twice.
     pub(crate) async fn commit(self, messages: Vec<Message>, usage: Usage) -> Result<(), Failure> {
-        let Self { store, run_id, lease, .. } = self;
+        let Self { store, run_id, lease, lease_ms } = self;
         let request = CommitTurnRequest { lease: Some(lease), run_id, messages, usage: Some(usage) };
-        let mut client = store.client.clone();
-        match client.commit_turn(within(store.call_timeout, request.clone())).await.map_err(Failure::from) {
-            Err(Failure::Store(status)) => {
-                tracing::warn!(run.id = request.run_id, %status, "committing a turn failed; trying once more");
-                client.commit_turn(within(store.call_timeout, request)).await?;
-                Ok(())
+        let last_try = Instant::now() + Duration::from_millis(lease_ms);
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let call = within(store.times.call_timeout, request.clone());
+            let status = match store.client.clone().commit_turn(call).await {
+                Ok(_) => return Ok(()),
+                Err(status) => status,
+            };
+            let is_final = matches!(status.code(), Code::FailedPrecondition | Code::InvalidArgument);
+            if is_final || Instant::now() + pause > last_try {
+                return Err(status.into());
             }
-            outcome => outcome.map(|_| ()),
+            tracing::warn!(run.id = request.run_id, %status, "committing a turn failed; trying again");
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
@@ -104,7 +131,7 @@ impl Turn {
     pub(crate) async fn abandon(self) {
         let Self { store, run_id, lease, .. } = self;
         let request = AbandonTurnRequest { lease: Some(lease) };
-        if let Err(status) = store.client.clone().abandon_turn(within(store.call_timeout, request)).await {
+        if let Err(status) = store.client.clone().abandon_turn(within(store.times.call_timeout, request)).await {
             tracing::warn!(run.id = run_id, %status, "a session's lease could not be given back");
         }
     }

@@ -80,7 +80,8 @@ impl Gateway {
         let mut response = if stream {
             self.stream(events, &envelope, include_usage).await?
         } else {
-            completion::collect(events, &envelope).await?.into_response()
+            let collected = self.inner.cut.run_until_cancelled(completion::collect(events, &envelope)).await;
+            collected.ok_or_else(shutting_down)??.into_response()
         };
         response.headers_mut().extend(ids);
         Ok(response)
@@ -104,7 +105,9 @@ impl Gateway {
         if let Ok(first) = tokio::time::timeout(HEAD_WAIT, events.message()).await {
             began(first?)?;
         }
-        let chunks = stream::Chunks::new(events, envelope, include_usage, self.inner.limits.keep_alive);
+        // A token of its own, so that streams do not share a lock.
+        let cut = self.inner.cut.child_token();
+        let chunks = stream::Chunks::new(events, envelope, include_usage, self.inner.limits.keep_alive, cut);
         Ok(chunks.into_response())
     }
 }
@@ -121,6 +124,11 @@ fn began(first: Option<RunResponse>) -> Result<(), ApiError> {
 /// The runner is gone: its stream ended without saying how the run did.
 fn ended_early() -> ApiError {
     ApiError::unavailable("the agent runner broke off; try again later")
+}
+
+/// The gateway ends before the answer does.
+fn shutting_down() -> ApiError {
+    ApiError::unavailable("the gateway is shutting down; try again later")
 }
 
 fn answer_headers(target: &Target, run_id: &str) -> HeaderMap {

@@ -45,7 +45,7 @@ pub enum Error {
 
 /// Where the gateway can be reached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Bind {
+pub(crate) enum Bind {
     /// Only from this machine.
     #[default]
     Loopback,
@@ -124,11 +124,6 @@ impl Config {
         self.listen
     }
 
-    /// How long requests in flight have to finish once the gateway is asked to end.
-    pub fn drain(&self) -> Duration {
-        self.limits.drain
-    }
-
     /// Makes the gateway; `runner` is the way to the agent runner.
     pub fn build(self, runner: Transport) -> Gateway {
         Gateway::new(self, runner)
@@ -153,7 +148,7 @@ impl AuthSection {
 
 impl Bind {
     /// The address to listen on.
-    pub fn address(self) -> IpAddr {
+    pub(crate) fn address(self) -> IpAddr {
         match self {
             Self::Loopback => Ipv4Addr::LOCALHOST.into(),
             Self::Lan => Ipv4Addr::UNSPECIFIED.into(),
@@ -249,6 +244,20 @@ mod tests {
             refused(None).starts_with("gateway.auth.token: no secret is configured; set it (or CLAWDBOT_GATEWAY_TOKEN")
         );
         assert!(refused(Some(Mode::Password)).starts_with("gateway.auth.password: no secret"));
+    }
+
+    #[test]
+    fn the_defaults_are_the_documented_ones() {
+        let Section { port, http, drain_ms, .. } = Section::default();
+        let check = |key, value: &dyn ToString| {
+            assert_eq!(config::documented_default(key), Some(value.to_string().as_str()), "{key}");
+        };
+        check("gateway.port", &port);
+        check("gateway.drainMs", &drain_ms);
+        check("gateway.http.maxBodyBytes", &http.max_body_bytes);
+        check("gateway.http.bodyTimeoutMs", &http.body_timeout_ms);
+        check("gateway.http.keepAliveMs", &http.keep_alive_ms);
+        check("gateway.http.endpoints.chatCompletions.enabled", &http.endpoints.chat_completions.enabled);
     }
 
     #[test]

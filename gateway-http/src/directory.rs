@@ -1,12 +1,18 @@
 //! Which agents there are, as far as the gateway knows.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use arc_swap::ArcSwapOption;
 use proto::agent::v1::{ListAgentsRequest, ListAgentsResponse, agent_runner_client::AgentRunnerClient};
 use shared::{AgentId, transport::Transport};
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Status};
+use tonic::{Code, Request, Status};
 
 use crate::error::ApiError;
 
@@ -18,7 +24,7 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) struct Directory {
     runner: AgentRunnerClient<Transport>,
     latest: ArcSwapOption<Agents>,
-    reachable: std::sync::atomic::AtomicBool,
+    reachable: AtomicBool,
 }
 
 /// The agents at one time.
@@ -39,32 +45,37 @@ impl Directory {
     pub(crate) async fn agents(&self) -> Result<Arc<Agents>, ApiError> {
         match self.latest.load_full() {
             Some(agents) => Ok(agents),
-            None => Ok(self.refresh().await?),
+            None => self.refresh().await.map_err(|status| {
+                tracing::error!(%status, "the agent runner cannot be reached");
+                ApiError::unavailable("the agent runner cannot be reached; try again later")
+            }),
         }
     }
 
     /// Whether the runner answered when it was last asked.
     pub(crate) fn is_runner_reachable(&self) -> bool {
-        self.reachable.load(std::sync::atomic::Ordering::Relaxed)
+        self.reachable.load(Ordering::Relaxed)
     }
 
     /// Keeps asking until `stop` is cancelled.
     pub(crate) async fn watch(&self, stop: &CancellationToken) {
-        loop {
-            let was_reachable = self.is_runner_reachable();
-            let pause = match self.refresh().await {
-                Ok(_) => REFRESH_INTERVAL,
-                Err(status) => {
-                    if was_reachable {
-                        tracing::warn!(%status, "the agent runner cannot be reached any more");
+        let watching = async {
+            let mut was_reachable = None;
+            loop {
+                let refreshed = self.refresh().await;
+                let is_reachable = self.is_runner_reachable();
+                if was_reachable.replace(is_reachable) != Some(is_reachable) {
+                    match &refreshed {
+                        Err(status) if !is_reachable => tracing::warn!(%status, "the agent runner cannot be reached"),
+                        Ok(_) | Err(_) => tracing::info!("the agent runner can be reached"),
                     }
-                    RETRY_INTERVAL
                 }
-            };
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(pause) => {}
+                tokio::time::sleep(if is_reachable { REFRESH_INTERVAL } else { RETRY_INTERVAL }).await;
             }
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = watching => {}
         }
     }
 
@@ -72,7 +83,9 @@ impl Directory {
         let mut request = Request::new(ListAgentsRequest {});
         request.set_timeout(CALL_TIMEOUT);
         let listed = self.runner.clone().list_agents(request).await;
-        self.reachable.store(listed.is_ok(), std::sync::atomic::Ordering::Relaxed);
+        // A runner that has enough to do is there all the same.
+        let is_reachable = listed.as_ref().err().is_none_or(|status| status.code() == Code::ResourceExhausted);
+        self.reachable.store(is_reachable, Ordering::Relaxed);
         let agents = Arc::new(Agents::try_from(listed?.into_inner())?);
         self.latest.store(Some(agents.clone()));
         Ok(agents)

@@ -152,7 +152,8 @@ impl From<Failed> for ApiError {
             }
             FailureCode::UpstreamError => new(StatusCode::BAD_GATEWAY, API, "upstream_error"),
             FailureCode::Timeout => Self::timeout(message),
-            FailureCode::Unavailable | FailureCode::Cancelled => Self::unavailable(message),
+            FailureCode::Unavailable => Self::unavailable(message),
+            FailureCode::Cancelled => new(StatusCode::SERVICE_UNAVAILABLE, API, "unavailable"),
             FailureCode::Internal | FailureCode::Unspecified => Self::internal(),
         };
         if *retry_after_ms > 0 {

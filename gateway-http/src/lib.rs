@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use auth::Auth;
 use directory::Directory;
 
-pub use config::{Bind, Config, Error};
+pub use config::{Config, Error};
 pub use server::serve;
 
 /// What every request needs; cheap to clone.
@@ -38,7 +38,10 @@ struct Inner {
     directory: Directory,
     limits: Limits,
     serves_chat_completions: bool,
+    /// Cancelled when no more requests are taken.
     draining: CancellationToken,
+    /// Cancelled when the answers that are still being given must end.
+    cut: CancellationToken,
 }
 
 /// What a request may take.
@@ -63,6 +66,7 @@ impl Gateway {
                 limits: config.limits,
                 serves_chat_completions: config.serves_chat_completions,
                 draining: CancellationToken::new(),
+                cut: CancellationToken::new(),
             }),
         }
     }

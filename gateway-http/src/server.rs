@@ -14,12 +14,14 @@ use crate::{Gateway, router::router};
 
 /// How long a client may take to send a request's head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long answers that were cut short have to reach their clients.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(20);
 /// The pause after the system refused a connection, for example for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves HTTP/1.1 and HTTP/2 without TLS until `shutdown` is cancelled. Then `/readyz` says so, no connection is
-/// taken any more, and the requests in flight have the drain time to finish.
+/// Serves HTTP/1.1 and HTTP/2 without TLS until `shutdown` is cancelled. Then no connection is taken any more, and the
+/// requests in flight have the drain time to finish. Answers that are still being given after that end with an error.
 pub async fn serve(gateway: Gateway, listener: TcpListener, shutdown: CancellationToken) {
     let connections = TaskTracker::new();
     let stop_watching = CancellationToken::new();
@@ -28,7 +30,9 @@ pub async fn serve(gateway: Gateway, listener: TcpListener, shutdown: Cancellati
         gateway.inner.draining.cancel();
         connections.close();
         if tokio::time::timeout(gateway.inner.limits.drain, connections.wait()).await.is_err() {
-            tracing::warn!(left = connections.len(), "connections were still open after the drain time");
+            tracing::warn!(left = connections.len(), "requests were still in flight after the drain time");
+            gateway.inner.cut.cancel();
+            let _ = tokio::time::timeout(LAST_WORDS, connections.wait()).await;
         }
         stop_watching.cancel();
     };
@@ -64,6 +68,11 @@ where
 {
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(%error, "a connection was gone before it began");
+        return;
+    }
+    // Nothing below watches a client that connects and sends nothing at all.
+    let mut first_byte = [0];
+    if !matches!(tokio::time::timeout(HEAD_TIMEOUT, socket.peek(&mut first_byte)).await, Ok(Ok(1))) {
         return;
     }
     let mut builder = auto::Builder::new(TokioExecutor::new());

@@ -1,6 +1,6 @@
 //! What can be configured, and the way from there to a running service.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use serde::Deserialize;
 use shared::config::Document;
@@ -12,6 +12,8 @@ use crate::{Error, Service, line::Lines, sqlite::Sqlite};
 pub struct Config {
     /// The database's URL: `sqlite:<path>`.
     pub database: String,
+    /// Where a store of its own listens.
+    pub listen: SocketAddr,
     /// How many calls are served at once.
     pub max_concurrent_calls: usize,
     /// The section `session`.
@@ -33,13 +35,14 @@ pub struct SessionConfig {
 #[derive(Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct StoreSection {
+    listen: SocketAddr,
     database: Option<String>,
     max_concurrent_calls: usize,
 }
 
 impl Default for StoreSection {
     fn default() -> Self {
-        Self { database: None, max_concurrent_calls: 1024 }
+        Self { listen: ([127, 0, 0, 1], 18791).into(), database: None, max_concurrent_calls: 1024 }
     }
 }
 
@@ -52,10 +55,10 @@ impl Default for SessionConfig {
 impl Config {
     /// Reads the store's sections. Without a database in them, there is a file in the state folder.
     pub fn load(document: &Document) -> Result<Self, Error> {
-        let StoreSection { database, max_concurrent_calls } = document.section("services.sessionStore")?;
+        let StoreSection { listen, database, max_concurrent_calls } = document.section("services.sessionStore")?;
         let default = || format!("sqlite:{}", document.state_dir().join("sessions.db").display());
         let database = database.unwrap_or_else(default);
-        Ok(Self { database, max_concurrent_calls, session: document.section("session")? })
+        Ok(Self { database, listen, max_concurrent_calls, session: document.section("session")? })
     }
 
     /// Opens the database, which is made if there is none.
@@ -115,12 +118,26 @@ mod tests {
     }
 
     #[test]
+    fn the_defaults_are_the_documented_ones() {
+        let check = |key, value: u64| {
+            assert_eq!(shared::config::documented_default(key), Some(value.to_string().as_str()), "{key}");
+        };
+        let session = SessionConfig::default();
+        check("session.leaseMs", session.lease_ms);
+        check("session.waitMs", session.wait_ms);
+        check("session.windowMessages", session.window_messages.into());
+        check("services.sessionStore.maxConcurrentCalls", StoreSection::default().max_concurrent_calls as u64);
+        let listen = StoreSection::default().listen.to_string();
+        assert_eq!(shared::config::documented_default("services.sessionStore.listen"), Some(listen.as_str()));
+    }
+
+    #[test]
     fn settings_are_read_over_their_defaults() {
         let check = |text: &str, expected: (&str, usize, u64, u64, u32)| {
             let environment = Environment::from_iter([("CLAWDBOT_STATE_DIR", "/state")]);
             let sources = Sources { environment, ..Sources::default() };
             let document = Document::from_text(text, Path::new("clawdbot.json"), &sources).unwrap();
-            let Config { database, max_concurrent_calls, session } = Config::load(&document).unwrap();
+            let Config { database, max_concurrent_calls, session, .. } = Config::load(&document).unwrap();
             let SessionConfig { lease_ms, wait_ms, window_messages } = session;
             assert_eq!((&*database, max_concurrent_calls, lease_ms, wait_ms, window_messages), expected);
         };

@@ -24,7 +24,7 @@ use serde_json::{Map, Value};
 
 pub use environment::Environment;
 pub use error::{Error, Origin};
-pub use settings::{Kind, SETTINGS, Setting};
+pub use settings::{Kind, SETTINGS, Setting, documented_default};
 
 use path::KeyPath;
 use substitute::Substitutions;
@@ -38,6 +38,18 @@ pub struct Sources {
     pub config_path: Option<PathBuf>,
     /// Values from the command line by the keys of [`SETTINGS`].
     pub flags: Vec<(&'static str, String)>,
+}
+
+impl Sources {
+    /// Sources with the flags that were given on the command line.
+    pub fn new(
+        environment: Environment,
+        config_path: Option<PathBuf>,
+        flags: impl IntoIterator<Item = (&'static str, Option<String>)>,
+    ) -> Self {
+        let flags = flags.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
+        Self { environment, config_path, flags }
+    }
 }
 
 /// The settings of all sources, as one tree.

@@ -1,6 +1,6 @@
 //! Serving gRPC over the network, with health and reflection.
 
-use std::{convert::Infallible, io, net::SocketAddr, time::Duration};
+use std::{convert::Infallible, future::Future, io, net::SocketAddr, time::Duration};
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -21,6 +21,8 @@ const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 /// Streams that callers reset before we accepted them. Hang-ups come in crowds, so hyper's 20 would cut a healthy
 /// connection.
 const PENDING_RESETS: usize = 4096;
+/// How long answers that were ended have to reach their callers.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Why a gRPC server could not run.
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +49,7 @@ pub async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
 }
 
 /// Serves until `shutdown` is cancelled; then the health service says so, nothing new is taken, and what is in flight
-/// has `drain` to finish.
+/// has `drain` to finish. What is left after that is told to end by `end`, and its last words are still sent.
 ///
 /// `descriptors` is the encoded `google.protobuf.FileDescriptorSet` that reflection serves.
 pub async fn serve<S>(
@@ -56,6 +58,7 @@ pub async fn serve<S>(
     descriptors: &[u8],
     shutdown: CancellationToken,
     drain: Duration,
+    end: impl Future<Output = ()>,
 ) -> Result<(), Error>
 where
     S: Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible>
@@ -89,12 +92,12 @@ where
     let drained = async {
         shutdown.cancelled().await;
         tokio::time::sleep(drain).await;
+        tracing::warn!(drain_ms = drain.as_millis(), "calls were still in flight after the drain time");
+        end.await;
+        tokio::time::sleep(LAST_WORDS).await;
     };
     tokio::select! {
         served = serving => Ok(served?),
-        () = drained => {
-            tracing::warn!(drain_ms = drain.as_millis(), "calls were still in flight after the drain time");
-            Ok(())
-        }
+        () = drained => Ok(()),
     }
 }

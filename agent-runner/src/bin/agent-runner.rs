@@ -1,6 +1,6 @@
 //! The agent runner as a process of its own.
 
-use std::{env, io::IsTerminal, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{env, io::IsTerminal, path::PathBuf};
 
 use anyhow::Context;
 use clap::Parser;
@@ -34,19 +34,6 @@ struct Arguments {
 }
 
 #[derive(Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct RunnerSection {
-    listen: SocketAddr,
-    drain_ms: u64,
-}
-
-impl Default for RunnerSection {
-    fn default() -> Self {
-        Self { listen: ([127, 0, 0, 1], 18790).into(), drain_ms: 30_000 }
-    }
-}
-
-#[derive(Deserialize)]
 struct StoreSection {
     #[serde(default = "default_store_url")]
     url: String,
@@ -59,11 +46,7 @@ fn default_store_url() -> String {
 impl Arguments {
     fn into_sources(self) -> Sources {
         let flags = [("services.agentRunner.listen", self.listen), ("services.sessionStore.url", self.session_store)];
-        Sources {
-            environment: Environment::new(env::vars_os()),
-            config_path: self.config,
-            flags: flags.into_iter().filter_map(|(key, value)| Some((key, value?))).collect(),
-        }
+        Sources::new(Environment::new(env::vars_os()), self.config, flags)
     }
 }
 
@@ -78,17 +61,18 @@ async fn main() -> anyhow::Result<()> {
 }
 
 async fn serve(process: &Process) -> anyhow::Result<()> {
-    let RunnerSection { listen, drain_ms } = process.document.section("services.agentRunner")?;
+    let config = agent_runner::Config::load(&process.document, &process.environment)?;
+    let (listen, drain) = (config.listen(), config.drain());
     let StoreSection { url } = process.document.section("services.sessionStore")?;
     let store = transport::remote(&url).context("services.sessionStore.url")?;
     let store = SessionStoreClient::new(store)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
-    let runner = agent_runner::Config::load(&process.document, &process.environment)?.build(store).await?;
     let listener = grpc::listen(listen).await?;
+    let runner = config.build(store).await?;
     tracing::info!(address = %listener.local_addr()?, "the agent runner is listening");
-    let drain = Duration::from_millis(drain_ms);
-    let served = grpc::serve(listener, runner.server(), proto::DESCRIPTORS, process.shutdown.clone(), drain).await;
+    let shutdown = process.shutdown.clone();
+    let served = grpc::serve(listener, runner.server(), proto::DESCRIPTORS, shutdown, drain, runner.shutdown()).await;
     runner.shutdown().await;
     Ok(served?)
 }

@@ -66,3 +66,19 @@ fn what_makes_no_sense_is_named() {
     check("{models: {providers: {x: {}}}}", "models.providers.x.baseUrl: is needed");
     check("{models: {providers: {x: {api: 'telepathy'}}}}", "models.providers.x.api");
 }
+
+#[test]
+fn the_defaults_are_the_documented_ones() {
+    let check = |key, value: u64| {
+        assert_eq!(config::documented_default(key), Some(value.to_string().as_str()), "{key}");
+    };
+    let (defaults, session) = (Defaults::default(), SessionSection::default());
+    check("agents.defaults.timeoutSeconds", defaults.timeout_seconds);
+    check("agents.defaults.idleTimeoutSeconds", defaults.idle_timeout_seconds);
+    check("session.waitMs", session.wait_ms);
+    check("services.agentRunner.maxConcurrentCalls", RunnerSection::default().max_concurrent_calls as u64);
+    check("services.agentRunner.drainMs", RunnerSection::default().drain_ms);
+    let listen = RunnerSection::default().listen.to_string();
+    assert_eq!(config::documented_default("services.agentRunner.listen"), Some(listen.as_str()));
+    check("services.sessionStore.callTimeoutMs", StoreSection::default().call_timeout_ms);
+}

@@ -16,6 +16,7 @@ use shared::telemetry;
 use tracing::Span;
 
 use super::{Error, EventStream, Model, Request};
+use request::MaxTokensField;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Idle connections that are kept for the next requests.
@@ -28,6 +29,7 @@ pub struct OpenAi {
     provider_id: String,
     endpoint: Url,
     headers: HeaderMap,
+    max_tokens_field: MaxTokensField,
     idle_timeout: Duration,
 }
 
@@ -76,7 +78,11 @@ impl OpenAi {
             .tcp_nodelay(true)
             .redirect(reqwest::redirect::Policy::none())
             .build()?;
-        Ok(Self { client, provider_id: provider_id.to_owned(), endpoint, headers, idle_timeout })
+        let max_tokens_field = match endpoint.host_str() {
+            Some("api.openai.com") => MaxTokensField::MaxCompletionTokens,
+            Some(_) | None => MaxTokensField::MaxTokens,
+        };
+        Ok(Self { client, provider_id: provider_id.to_owned(), endpoint, headers, max_tokens_field, idle_timeout })
     }
 }
 
@@ -84,7 +90,11 @@ impl Model for OpenAi {
     fn stream(&self, request: Request) -> EventStream {
         let mut headers = self.headers.clone();
         telemetry::inject(&Span::current(), &mut headers);
-        let call = self.client.post(self.endpoint.clone()).headers(headers).body(request::body(&request));
+        let call = self
+            .client
+            .post(self.endpoint.clone())
+            .headers(headers)
+            .body(request::body(&request, self.max_tokens_field));
         let (provider_id, idle_timeout) = (self.provider_id.clone(), self.idle_timeout);
         let open = async move {
             let broken = |error: &reqwest::Error| error::from_transport(&provider_id, error, idle_timeout);

@@ -45,6 +45,11 @@ impl Answer {
         }
     }
 
+    /// Whether the model has said why it ended.
+    pub(super) fn has_ended(&self) -> bool {
+        self.reason.is_some()
+    }
+
     /// The whole answer; a failure when the model broke off before it said why it ended.
     pub(super) fn finished(self) -> Result<Self, Failure> {
         match self.reason {
@@ -73,16 +78,15 @@ impl Answer {
         span.record("gen_ai.usage.output_tokens", self.usage.completion_tokens);
     }
 
-    /// Deltas of one call share its index, and indexes come in order.
+    /// Deltas of one call share its index, the first one names it, and indexes come in order.
     fn extend_tool_call(&mut self, delta: &ToolCallDelta) {
-        let index = delta.index as usize;
-        if index >= self.tool_calls.len() {
-            self.tool_calls.push(ToolCall::default());
+        match self.tool_calls.get_mut(delta.index as usize) {
+            Some(call) => call.arguments.push_str(&delta.arguments),
+            None => self.tool_calls.push(ToolCall {
+                id: delta.id.clone(),
+                name: delta.name.clone(),
+                arguments: delta.arguments.clone(),
+            }),
         }
-        let last = self.tool_calls.len() - 1;
-        let call = &mut self.tool_calls[index.min(last)];
-        call.id.push_str(&delta.id);
-        call.name.push_str(&delta.name);
-        call.arguments.push_str(&delta.arguments);
     }
 }

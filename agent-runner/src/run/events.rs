@@ -1,37 +1,43 @@
 //! A run's events on their way out, numbered.
 
-use proto::{
-    agent::v1::{Failed, FinishReason, Finished, RunEvent, RunResponse, run_event::Kind},
-    session::v1::Usage,
-};
-use tokio::sync::mpsc;
+use proto::agent::v1::{RunEvent, RunResponse, run_event::Kind};
+use tokio::sync::mpsc::{self, OwnedPermit, Receiver, Sender};
 
 use crate::failure::Failure;
 
-pub(super) struct Events {
-    sender: mpsc::Sender<RunResponse>,
+/// How many events wait for a slow reader before the run waits too.
+const IN_FLIGHT: usize = 64;
+
+/// The run's end of its event stream.
+pub(crate) struct Events {
+    sender: Sender<RunResponse>,
+    /// A place for the last event, so that a run ends even when its reader has stopped reading.
+    last: OwnedPermit<RunResponse>,
     seq: u64,
 }
 
-impl Events {
-    pub(super) fn new(sender: mpsc::Sender<RunResponse>) -> Self {
-        Self { sender, seq: 0 }
-    }
+/// Makes a run's event stream: the run's end, and its reader's.
+pub(crate) fn channel() -> (Events, Receiver<RunResponse>) {
+    let (sender, receiver) = mpsc::channel(IN_FLIGHT + 1);
+    let last = sender.clone().try_reserve_owned().expect("a new channel has room");
+    (Events { sender, last, seq: 0 }, receiver)
+}
 
+impl Events {
     /// Waits while the reader is slow; fails when it is gone.
     pub(super) async fn send(&mut self, kind: Kind) -> Result<(), Failure> {
+        let event = self.next(kind);
+        self.sender.send(event).await.map_err(|_| Failure::Cancelled)
+    }
+
+    /// Sends the last event, and never waits. Nobody hears it when the reader is gone, which changes nothing.
+    pub(super) fn end(mut self, kind: Kind) {
+        let event = self.next(kind);
+        self.last.send(event);
+    }
+
+    fn next(&mut self, kind: Kind) -> RunResponse {
         self.seq += 1;
-        let event = RunEvent { seq: self.seq, kind: Some(kind) };
-        self.sender.send(RunResponse { event: Some(event) }).await.map_err(|_| Failure::Cancelled)
-    }
-
-    pub(super) async fn finished(mut self, reason: FinishReason, usage: Usage) {
-        // The turn is kept already; that the reader is gone changes nothing.
-        let _ = self.send(Kind::Finished(Finished { reason: reason.into(), usage: Some(usage) })).await;
-    }
-
-    pub(super) async fn failed(mut self, failure: &Failure) {
-        // Nobody is left to tell when the reader is gone; the failure is in the log.
-        let _ = self.send(Kind::Failed(Failed::from(failure))).await;
+        RunResponse { event: Some(RunEvent { seq: self.seq, kind: Some(kind) }) }
     }
 }

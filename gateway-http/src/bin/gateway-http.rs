@@ -49,11 +49,7 @@ impl Arguments {
     fn into_sources(self) -> Sources {
         let flags =
             [("gateway.port", self.port), ("gateway.bind", self.bind), ("services.agentRunner.url", self.agent_runner)];
-        Sources {
-            environment: Environment::new(env::vars_os()),
-            config_path: self.config,
-            flags: flags.into_iter().filter_map(|(key, value)| Some((key, value?))).collect(),
-        }
+        Sources::new(Environment::new(env::vars_os()), self.config, flags)
     }
 }
 

@@ -24,10 +24,11 @@ use http::{
 use http_body::Frame;
 use proto::agent::v1::{Finished, RunResponse, run_event::Kind};
 use tokio::time::{Instant, Sleep, sleep};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::Streaming;
 use tracing::Span;
 
-use super::{ended_early, envelope::Envelope};
+use super::{ended_early, envelope::Envelope, shutting_down};
 use crate::error::ApiError;
 use chunk::Writer;
 
@@ -39,9 +40,11 @@ pub(super) struct Chunks {
     events: Streaming<RunResponse>,
     writer: Writer,
     keep_alive: KeepAlive,
+    /// Becomes ready when the gateway cannot wait for the answer any longer.
+    cut: Pin<Box<WaitForCancellationFutureOwned>>,
     has_ended: bool,
-    /// Held so that the request's span ends with the stream.
-    _span: Span,
+    /// The request's span, which ends with the stream.
+    span: Span,
 }
 
 /// Says when a stream has been silent for too long.
@@ -56,13 +59,15 @@ impl Chunks {
         envelope: &Envelope,
         include_usage: bool,
         keep_alive: Duration,
+        cut: CancellationToken,
     ) -> Self {
         Self {
             events,
             writer: Writer::begin(envelope, include_usage),
             keep_alive: KeepAlive { interval: keep_alive, sleep: Box::pin(sleep(keep_alive)) },
+            cut: Box::pin(cut.cancelled_owned()),
             has_ended: false,
-            _span: Span::current(),
+            span: Span::current(),
         }
     }
 
@@ -71,7 +76,7 @@ impl Chunks {
             Some(Kind::TextDelta(text)) => self.writer.text(&text),
             Some(Kind::ToolCallDelta(delta)) => self.writer.tool_call(&delta),
             Some(Kind::Finished(finished)) => self.finish(&finished),
-            Some(Kind::Failed(failed)) => self.fail(&failed.into()),
+            Some(Kind::Failed(failed)) => self.fail(|| failed.into()),
             Some(
                 Kind::Started(_)
                 | Kind::ReasoningDelta(_)
@@ -88,9 +93,16 @@ impl Chunks {
         self.has_ended = true;
     }
 
-    fn fail(&mut self, error: &ApiError) {
-        tracing::info!(http.response.status_code = error.status().as_u16(), "a streamed answer ended with an error");
-        self.writer.error(error);
+    /// The error is made within the request's span, since making it may log.
+    fn fail(&mut self, error: impl FnOnce() -> ApiError) {
+        let error = self.span.in_scope(|| {
+            let error = error();
+            let status = error.status().as_u16();
+            tracing::info!(http.response.status_code = status, "a streamed answer ended with an error");
+            error
+        });
+        self.span.record("otel.status_code", "error");
+        self.writer.error(&error);
         self.has_ended = true;
     }
 
@@ -99,8 +111,9 @@ impl Chunks {
         while !self.has_ended && self.writer.len() < WRITE_BYTES {
             match Pin::new(&mut self.events).poll_next(context) {
                 Poll::Ready(Some(Ok(response))) => self.take(response.event.and_then(|event| event.kind)),
-                Poll::Ready(Some(Err(status))) => self.fail(&status.into()),
-                Poll::Ready(None) => self.fail(&ended_early()),
+                Poll::Ready(Some(Err(status))) => self.fail(|| status.into()),
+                Poll::Ready(None) => self.fail(ended_early),
+                Poll::Pending if self.cut.as_mut().poll(context).is_ready() => self.fail(shutting_down),
                 Poll::Pending => return,
             }
         }

@@ -26,7 +26,7 @@ fn a_failed_run_has_its_row() {
     check(FailureCode::UpstreamError, (502, API, "upstream_error", None, None));
     check(FailureCode::Timeout, (504, API, "timeout", None, None));
     check(FailureCode::Unavailable, (503, API, "unavailable", None, second));
-    check(FailureCode::Cancelled, (503, API, "unavailable", None, second));
+    check(FailureCode::Cancelled, (503, API, "unavailable", None, None));
     check(FailureCode::Internal, (500, API, "internal_error", None, None));
     check(FailureCode::Unspecified, (500, API, "internal_error", None, None));
 }

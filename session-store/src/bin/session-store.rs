@@ -1,10 +1,9 @@
 //! The session store as a process of its own.
 
-use std::{env, io::IsTerminal, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{env, io::IsTerminal, path::PathBuf, time::Duration};
 
 use anyhow::Context;
 use clap::Parser;
-use serde::Deserialize;
 use shared::{
     config::{Environment, Sources},
     grpc,
@@ -18,7 +17,7 @@ const IDENTITY: Identity = Identity { service_name: "session-store", log_level: 
 /// How long calls in flight have to finish once the process is asked to end.
 const DRAIN: Duration = Duration::from_secs(30);
 
-/// Keeps the sessions of the agents: serves `clawdbot.session.v1.SessionStore`.
+/// Keeps the sessions of the agents: serves `clawdbot.session.v1.SessionStore`
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
@@ -33,24 +32,10 @@ struct Arguments {
     database: Option<String>,
 }
 
-#[derive(Deserialize)]
-struct Listen {
-    #[serde(default = "default_listen")]
-    listen: SocketAddr,
-}
-
-fn default_listen() -> SocketAddr {
-    ([127, 0, 0, 1], 18791).into()
-}
-
 impl Arguments {
     fn into_sources(self) -> Sources {
         let flags = [("services.sessionStore.listen", self.listen), ("services.sessionStore.database", self.database)];
-        Sources {
-            environment: Environment::new(env::vars_os()),
-            config_path: self.config,
-            flags: flags.into_iter().filter_map(|(key, value)| Some((key, value?))).collect(),
-        }
+        Sources::new(Environment::new(env::vars_os()), self.config, flags)
     }
 }
 
@@ -65,19 +50,21 @@ async fn main() -> anyhow::Result<()> {
 }
 
 async fn serve(process: &Process) -> anyhow::Result<()> {
-    let Listen { listen } = process.document.section("services.sessionStore")?;
     let config = session_store::Config::load(&process.document)?;
+    let listener = grpc::listen(config.listen).await?;
     let store = config.build().await.context("cannot open the session store")?;
-    let listener = grpc::listen(listen).await?;
     tracing::info!(address = %listener.local_addr()?, "the session store is listening");
-    let stopping = async {
+    let shutdown = process.shutdown.clone();
+    let serving = grpc::serve(listener, store.server(), proto::DESCRIPTORS, shutdown, DRAIN, async {});
+    // Turns that wait in line would hold the process up, and can wait elsewhere.
+    let draining = async {
         process.shutdown.cancelled().await;
         store.drain();
-        std::future::pending::<()>().await;
+        std::future::pending().await
     };
     let served = tokio::select! {
-        served = grpc::serve(listener, store.server(), proto::DESCRIPTORS, process.shutdown.clone(), DRAIN) => served,
-        () = stopping => Ok(()),
+        served = serving => served,
+        served = draining => served,
     };
     store.shutdown().await;
     Ok(served?)

@@ -83,7 +83,7 @@ impl Setting {
 /// Every setting there is.
 #[rustfmt::skip]
 pub const SETTINGS: &[Setting] = &[
-    Setting::new("gateway.port", Kind::Integer, "18789", "port for HTTP and WebSocket").or_environment("CLAWDBOT_GATEWAY_PORT"),
+    Setting::new("gateway.port", Kind::Integer, "18789", "port for HTTP").or_environment("CLAWDBOT_GATEWAY_PORT"),
     Setting::new("gateway.bind", Kind::Text, "loopback", "address to listen on: `loopback`, `lan` or an IP address").or_environment("CLAWDBOT_GATEWAY_BIND"),
     Setting::new("gateway.auth.mode", Kind::Text, "follows which secret is set", "`token`, `password` or `none`"),
     Setting::new("gateway.auth.token", Kind::Secret, "made at the first start on loopback", "secret of token mode").or_environment("CLAWDBOT_GATEWAY_TOKEN"),
@@ -96,15 +96,14 @@ pub const SETTINGS: &[Setting] = &[
 
     Setting::new("services.agentRunner.url", Kind::Text, "http://127.0.0.1:18790", "runners as seen by the gateway, separated by commas").or_environment("CLAWDBOT_AGENT_RUNNER_URL"),
     Setting::new("services.agentRunner.listen", Kind::Text, "127.0.0.1:18790", "address the runner listens on").or_environment("CLAWDBOT_AGENT_RUNNER_LISTEN"),
-    Setting::new("services.agentRunner.maxConcurrentCalls", Kind::Integer, "1024", "calls at a time, more are refused"),
+    Setting::new("services.agentRunner.maxConcurrentCalls", Kind::Integer, "4096", "calls at a time, runs included; more are refused"),
     Setting::new("services.agentRunner.drainMs", Kind::Integer, "30000", "time for open runs to end at shutdown"),
-    Setting::new("services.sessionStore.url", Kind::Text, "http://127.0.0.1:18791", "stores as seen by runner and gateway, separated by commas").or_environment("CLAWDBOT_SESSION_STORE_URL"),
+    Setting::new("services.sessionStore.url", Kind::Text, "http://127.0.0.1:18791", "stores as seen by the runner, separated by commas").or_environment("CLAWDBOT_SESSION_STORE_URL"),
     Setting::new("services.sessionStore.listen", Kind::Text, "127.0.0.1:18791", "address the store listens on").or_environment("CLAWDBOT_SESSION_STORE_LISTEN"),
     Setting::new("services.sessionStore.database", Kind::Secret, "sqlite:<state>/sessions.db", "where sessions are kept").or_environment("CLAWDBOT_SESSION_STORE_DATABASE"),
     Setting::new("services.sessionStore.maxConcurrentCalls", Kind::Integer, "1024", "calls at a time, more are refused"),
     Setting::new("services.sessionStore.callTimeoutMs", Kind::Integer, "10000", "time for one call to the store"),
 
-    Setting::new("admin.listen", Kind::Text, "off", "address for `/metrics`, `/healthz` and `/readyz`").or_environment("CLAWDBOT_ADMIN_LISTEN"),
     Setting::new("log.format", Kind::Text, "`text` on a terminal, `json` otherwise", "how log lines look").or_environment("CLAWDBOT_LOG_FORMAT"),
 
     Setting::new("models.providers.<id>.api", Kind::Text, "openai-completions", "protocol of the provider"),
@@ -113,32 +112,25 @@ pub const SETTINGS: &[Setting] = &[
     Setting::new("models.providers.<id>.apiKey", Kind::Secret, "", "key for the provider"),
     Setting::new("models.providers.<id>.headers.<name>", Kind::Secret, "", "header for each request to the provider"),
     Setting::new("models.providers.<id>.models[].id", Kind::Text, "", "name of a model at the provider"),
-    Setting::new("models.providers.<id>.models[].name", Kind::Text, "", "name of a model for people"),
-    Setting::new("models.providers.<id>.models[].contextWindow", Kind::Integer, "200000", "tokens that fit into a request and its answer"),
-    Setting::new("models.providers.<id>.models[].maxTokens", Kind::Integer, "8192", "tokens of an answer"),
-    Setting::new("models.providers.<id>.models[].input", Kind::Structure, "[\"text\"]", "what a model reads: `text`, `image`"),
-    Setting::new("models.providers.<id>.models[].reasoning", Kind::Boolean, "false", "whether a model shows its reasoning"),
-    Setting::new("models.providers.<id>.models[].cost", Kind::Structure, "", "prices: `input`, `output`, `cacheRead`, `cacheWrite`"),
-    Setting::new("models.providers.<id>.models[].headers.<name>", Kind::Secret, "", "header for each request to a model"),
-    Setting::new("models.providers.<id>.models[].compat", Kind::Structure, "", "where a provider's protocol differs"),
 
-    Setting::new("agents.defaults.model", Kind::Structure, "the first model there is", "`provider/model`, or `primary` with `fallbacks`").or_environment("CLAWDBOT_MODEL"),
+    Setting::new("agents.defaults.model", Kind::Structure, "the first model there is", "`provider/model`, or an object with it as `primary`").or_environment("CLAWDBOT_MODEL"),
     Setting::new("agents.defaults.model.primary", Kind::Text, "", "`provider/model`"),
-    Setting::new("agents.defaults.model.fallbacks[]", Kind::Text, "", "`provider/model` to try next"),
     Setting::new("agents.defaults.systemPrompt", Kind::Text, "", "start of every prompt"),
     Setting::new("agents.defaults.timeoutSeconds", Kind::Integer, "600", "time for one run"),
-    Setting::new("agents.defaults.idleTimeoutSeconds", Kind::Integer, "60", "longest silence of a provider"),
+    Setting::new("agents.defaults.idleTimeoutSeconds", Kind::Integer, "120", "longest silence of a provider"),
     Setting::new("agents.list[].id", Kind::Text, "main", "name of an agent"),
     Setting::new("agents.list[].default", Kind::Boolean, "the first agent", "whether requests that name no agent go to it"),
     Setting::new("agents.list[].name", Kind::Text, "", "name for people"),
-    Setting::new("agents.list[].workspace", Kind::Text, "", "folder of an agent"),
     Setting::new("agents.list[].model", Kind::Structure, "agents.defaults.model", "as there"),
     Setting::new("agents.list[].model.primary", Kind::Text, "", "`provider/model`"),
-    Setting::new("agents.list[].model.fallbacks[]", Kind::Text, "", "`provider/model` to try next"),
-    Setting::new("agents.list[].tools", Kind::Structure, "", "tool policy of an agent"),
     Setting::new("agents.list[].systemPrompt", Kind::Text, "agents.defaults.systemPrompt", "start of an agent's prompt"),
 
     Setting::new("session.leaseMs", Kind::Integer, "30000", "time without renewal after which a turn is given up"),
     Setting::new("session.waitMs", Kind::Integer, "30000", "time to wait for a session's turn"),
     Setting::new("session.windowMessages", Kind::Integer, "200", "messages of the transcript that reach the model"),
 ];
+
+/// The documented default of a setting, so that a crate can check that its own is the same.
+pub fn documented_default(key: &str) -> Option<&'static str> {
+    SETTINGS.iter().find(|setting| setting.key == key).map(|setting| setting.default)
+}

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::{Document, Environment, Error, Sources};
+use super::{Document, Environment, Error, SETTINGS, Setting, Sources};
 
 const FILE: &str = "/etc/clawdbot.json";
 
@@ -86,7 +86,7 @@ fn every_environment_variable_and_flag_reaches_its_key() {
         ("CLAWDBOT_GATEWAY_TOKEN", "123"),
         ("CLAWDBOT_AGENT_RUNNER_URL", "http://runner:1"),
         ("CLAWDBOT_SESSION_STORE_DATABASE", "sqlite:/x"),
-        ("CLAWDBOT_ADMIN_LISTEN", "0.0.0.0:9090"),
+        ("CLAWDBOT_LOG_FORMAT", "json"),
         ("CLAWDBOT_MODEL", "openai/x"),
     ];
     let file = "{ agents: { defaults: { model: { primary: 'a/b', fallbacks: ['c/d'] } } } }";
@@ -100,7 +100,7 @@ fn every_environment_variable_and_flag_reaches_its_key() {
             "http": { "endpoints": { "chatCompletions": { "enabled": false } } },
         },
         "services": { "agentRunner": { "url": "http://runner:1" }, "sessionStore": { "database": "sqlite:/x" } },
-        "admin": { "listen": "0.0.0.0:9090" },
+        "log": { "format": "json" },
         "agents": { "defaults": { "model": "openai/x" } },
     });
     assert_eq!(document.root, expected);
@@ -189,4 +189,18 @@ fn the_file_is_the_flags_then_the_environments_then_the_default() {
     let elsewhere: Environment = [("CLAWDBOT_STATE_DIR", "/var/lib/x")].into_iter().collect();
     let sources = Sources { environment: elsewhere, ..Sources::default() };
     assert_eq!(Document::from_text("{}", Path::new(FILE), &sources).unwrap().state_dir(), Path::new("/var/lib/x"));
+}
+
+#[test]
+fn the_readme_lists_every_setting() {
+    let readme = include_str!("../../../README.md");
+    for setting in SETTINGS {
+        let row = readme_row(setting);
+        assert!(readme.contains(&row), "README.md lacks this row: {row}");
+    }
+}
+
+fn readme_row(setting: &Setting) -> String {
+    let environment = setting.environment.map_or(String::new(), |name| format!("`{name}`"));
+    format!("| `{}` | {environment} | {} | {} |", setting.key, setting.default, setting.help)
 }

@@ -10,7 +10,10 @@ use tonic::body::Body;
 use tower::Service;
 use tracing::{Instrument, Span, field::Empty};
 
-use super::{TransportError, deadline, scope::Scoped};
+use super::{
+    TransportError, deadline,
+    scope::{self, Scoped},
+};
 use crate::telemetry;
 
 /// Wraps the way to a service.
@@ -43,6 +46,7 @@ where
         let answer = self.0.call(request);
         let call = async move {
             let response = deadline::bound(deadline, answer).await?;
+            scope::record_status(&Span::current(), response.headers());
             Ok(response.map(|body| Scoped::new(body).span(Span::current()).deadline(deadline).boxed()))
         };
         Box::pin(call.instrument(span))

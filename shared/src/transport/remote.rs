@@ -1,16 +1,31 @@
 //! Network channels: every address of every host of a list of URLs, balanced, and resolved again while running.
 
-use std::{collections::HashSet, net::SocketAddr, time::Duration};
+use std::{
+    collections::HashSet,
+    future::Future,
+    net::SocketAddr,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
 
+use futures_util::future::join_all;
 use http::Uri;
-use tokio::sync::mpsc::Sender;
-use tonic::transport::{Channel, Endpoint, channel::Change};
-use tower::ServiceExt;
+use tokio::{
+    net::TcpStream,
+    sync::{mpsc::Sender, watch},
+};
+use tonic::{
+    Status,
+    body::Body,
+    transport::{Channel, Endpoint, channel::Change},
+};
+use tower::Service;
 
 use super::{Transport, TransportError};
 
-const RESOLVE_INTERVAL: Duration = Duration::from_secs(5);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const RESOLVE_INTERVAL: Duration = Duration::from_secs(2);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
@@ -34,8 +49,47 @@ pub enum InvalidUrl {
 pub fn remote(urls: &str) -> Result<Transport, InvalidUrl> {
     let hosts = parse(urls)?;
     let (channel, changes) = Channel::balance_channel(64);
-    tokio::spawn(resolve(hosts, changes));
-    Ok(Transport::new(channel.map_err(|error| TransportError(error.into()))))
+    let (resolved, is_resolved) = watch::channel(Resolved::NotYet);
+    tokio::spawn(resolve(hosts, changes, resolved));
+    Ok(Transport::new(Balanced { channel, is_resolved }))
+}
+
+/// A channel over the addresses that are known. Without any, a call would wait for one until its deadline; here it is
+/// refused at once.
+#[derive(Clone)]
+struct Balanced {
+    channel: Channel,
+    is_resolved: watch::Receiver<Resolved>,
+}
+
+/// What the names of the hosts have come to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Resolved {
+    NotYet,
+    Nothing,
+    Addresses,
+}
+
+impl Service<http::Request<Body>> for Balanced {
+    type Response = http::Response<Body>;
+    type Error = TransportError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, TransportError>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
+        if *self.is_resolved.borrow() == Resolved::Nothing {
+            return Poll::Ready(Ok(()));
+        }
+        self.channel.poll_ready(context).map_err(|error| TransportError(error.into()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        if *self.is_resolved.borrow() == Resolved::Nothing {
+            let refusal = Status::unavailable("no address of the service is known");
+            return Box::pin(async { Ok(refusal.into_http()) });
+        }
+        let answer = self.channel.call(request);
+        Box::pin(async { answer.await.map_err(|error| TransportError(error.into())) })
+    }
 }
 
 fn parse(urls: &str) -> Result<Vec<String>, InvalidUrl> {
@@ -58,29 +112,44 @@ fn host_and_port(url: &str) -> Option<String> {
 }
 
 /// Keeps the channel's addresses those that the names have. A name that cannot be resolved keeps what it had.
-async fn resolve(hosts: Vec<String>, changes: Sender<Change<SocketAddr, Endpoint>>) {
-    let mut resolved = vec![HashSet::new(); hosts.len()];
+async fn resolve(hosts: Vec<String>, changes: Sender<Change<SocketAddr, Endpoint>>, resolved: watch::Sender<Resolved>) {
+    let mut found = vec![HashSet::new(); hosts.len()];
     let mut known = HashSet::new();
     while !changes.is_closed() {
-        for (host, addresses) in hosts.iter().zip(&mut resolved) {
+        for (host, addresses) in hosts.iter().zip(&mut found) {
             match tokio::net::lookup_host(host).await {
-                Ok(found) => *addresses = found.collect(),
+                Ok(all) => *addresses = all.collect(),
                 Err(error) => tracing::warn!(server.address = host, %error, "cannot resolve a service's name"),
             }
         }
-        let wanted: HashSet<SocketAddr> = resolved.iter().flatten().copied().collect();
+        let wanted = reachable(found.iter().flatten().copied().collect()).await;
         for address in known.difference(&wanted).copied() {
             let _ = changes.send(Change::Remove(address)).await;
         }
         for address in wanted.difference(&known).copied() {
             let _ = changes.send(Change::Insert(address, endpoint(address))).await;
         }
+        resolved.send_replace(if wanted.is_empty() { Resolved::Nothing } else { Resolved::Addresses });
         known = wanted;
         tokio::select! {
             () = tokio::time::sleep(RESOLVE_INTERVAL) => {}
             () = changes.closed() => {}
         }
     }
+}
+
+/// Leaves out the addresses that refuse connections, unless all do: the balancer gives a dead one its full share of
+/// the calls, and each of them fails.
+async fn reachable(addresses: HashSet<SocketAddr>) -> HashSet<SocketAddr> {
+    if addresses.len() < 2 {
+        return addresses;
+    }
+    let probes = addresses.iter().map(async |&address| {
+        let connected = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await;
+        matches!(connected, Ok(Ok(_))).then_some(address)
+    });
+    let accepting: HashSet<SocketAddr> = join_all(probes).await.into_iter().flatten().collect();
+    if accepting.is_empty() { addresses } else { accepting }
 }
 
 fn endpoint(address: SocketAddr) -> Endpoint {

@@ -54,12 +54,12 @@ impl Scoped {
         self.deadline = None;
         self.span = None;
     }
+}
 
-    fn record_status(&self, trailers: &http::HeaderMap) {
-        let (Some(span), Some(status)) = (&self.span, Status::from_header_map(trailers)) else { return };
-        if status.code() != Code::Ok {
-            span.record("otel.status_code", "error");
-        }
+/// Marks a call's span as failed if its status, in the trailers or in a head without a body, says so.
+pub(super) fn record_status(span: &Span, headers: &http::HeaderMap) {
+    if Status::from_header_map(headers).is_some_and(|status| status.code() != Code::Ok) {
+        span.record("otel.status_code", "error");
     }
 }
 
@@ -72,7 +72,9 @@ impl http_body::Body for Scoped {
             match &frame {
                 Some(Ok(frame)) => {
                     if let Some(trailers) = frame.trailers_ref() {
-                        self.record_status(trailers);
+                        if let Some(span) = &self.span {
+                            record_status(span, trailers);
+                        }
                         self.finish();
                     }
                 }

@@ -13,7 +13,7 @@ use tonic::{Status, body::Body, server::NamedService};
 use tower::Service;
 use tracing::{Instrument, Span, field::Empty};
 
-use super::scope::Scoped;
+use super::scope::{self, Scoped};
 use crate::telemetry;
 
 /// A generated server with the layers that every call passes, over the network and in memory alike.
@@ -57,6 +57,7 @@ where
         let answer = span.in_scope(|| self.server.call(request));
         let call = async move {
             let response = answer.await?;
+            scope::record_status(&Span::current(), response.headers());
             Ok(response.map(|body| Scoped::new(body).span(Span::current()).permit(permit).boxed()))
         };
         Box::pin(call.instrument(span))

@@ -88,7 +88,8 @@ async fn both_ways<F>(
     let address = listener.local_addr().expect("a bound address");
     let shutdown = CancellationToken::new();
     let service = layered(networked.clone(), max_calls);
-    let serving = tokio::spawn(grpc::serve(listener, service, proto::DESCRIPTORS, shutdown.clone(), PATIENCE));
+    let serving =
+        tokio::spawn(grpc::serve(listener, service, proto::DESCRIPTORS, shutdown.clone(), PATIENCE, async {}));
     let transport = remote(&format!("http://{address}")).expect("a valid URL");
     case(client(transport), networked).await;
     shutdown.cancel();

@@ -14,6 +14,7 @@ use serde::Deserialize;
 use crate::model::Error;
 
 const MAX_BODY_BYTES: usize = 64 * 1024;
+const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_MESSAGE_CHARS: usize = 500;
 
 /// The error object of the API; everything in it may be missing, and some servers send plain text instead.
@@ -30,15 +31,19 @@ struct Body {
     error: Details,
 }
 
-/// The start of an error's body; a provider that sends no end of it is not waited for.
+/// The start of an error's body, as much as arrives soon.
 pub(super) async fn read_body(mut response: Response) -> Vec<u8> {
     let mut body = Vec::new();
-    while let Ok(Some(chunk)) = response.chunk().await {
-        body.extend_from_slice(&chunk);
-        if body.len() > MAX_BODY_BYTES {
-            break;
+    let reading = async {
+        while let Ok(Some(chunk)) = response.chunk().await {
+            body.extend_from_slice(&chunk);
+            if body.len() > MAX_BODY_BYTES {
+                break;
+            }
         }
-    }
+    };
+    // What has not arrived by then is done without.
+    let _ = tokio::time::timeout(BODY_TIMEOUT, reading).await;
     body
 }
 
@@ -63,7 +68,7 @@ pub(super) fn from_status(provider_id: &str, status: StatusCode, retry_after: Op
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Error::Unauthorized,
         StatusCode::PAYMENT_REQUIRED => Error::QuotaExceeded,
         StatusCode::TOO_MANY_REQUESTS => Error::RateLimited { retry_after },
-        StatusCode::REQUEST_TIMEOUT => Error::Failed(format!("HTTP {}", status.as_u16())),
+        StatusCode::REQUEST_TIMEOUT | StatusCode::GATEWAY_TIMEOUT => Error::TimedOut,
         _ if status.is_client_error() => Error::InvalidRequest(details.for_client()),
         _ => Error::Failed(format!("HTTP {}", status.as_u16())),
     }

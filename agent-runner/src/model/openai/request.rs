@@ -9,9 +9,18 @@ use serde_json::{json, value::RawValue};
 
 use crate::model::Request;
 
+/// What a provider calls the most tokens that an answer may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum MaxTokensField {
+    /// `max_tokens`, which most servers know.
+    MaxTokens,
+    /// `max_completion_tokens`; OpenAI's own newer models refuse the other.
+    MaxCompletionTokens,
+}
+
 /// The body of a request, as JSON.
-pub(super) fn body(request: &Request) -> Vec<u8> {
-    serde_json::to_vec(&Body::from(request)).expect("strings, numbers and checked JSON always serialise")
+pub(super) fn body(request: &Request, field: MaxTokensField) -> Vec<u8> {
+    serde_json::to_vec(&Body::new(request, field)).expect("strings, numbers and checked JSON always serialise")
 }
 
 #[derive(Serialize)]
@@ -26,6 +35,8 @@ struct Body<'a> {
     top_p: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     max_tokens: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_completion_tokens: Option<u32>,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     stop: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -64,7 +75,11 @@ struct WireMessage<'a> {
 }
 
 /// What a message says: `null`, one text, or parts.
-struct Content<'a>(&'a [Part]);
+struct Content<'a> {
+    parts: &'a [Part],
+    /// Whether nothing at all may be said; that is for messages which only call tools.
+    may_be_null: bool,
+}
 
 #[derive(Serialize)]
 struct WireToolCall<'a> {
@@ -96,8 +111,8 @@ struct WireFunction<'a> {
     strict: Option<bool>,
 }
 
-impl<'a> From<&'a Request> for Body<'a> {
-    fn from(request: &'a Request) -> Self {
+impl<'a> Body<'a> {
+    fn new(request: &'a Request, field: MaxTokensField) -> Self {
         let options = &request.options;
         Self {
             model: &request.model,
@@ -106,7 +121,8 @@ impl<'a> From<&'a Request> for Body<'a> {
             stream_options: StreamOptions { include_usage: true },
             temperature: options.temperature,
             top_p: options.top_p,
-            max_tokens: options.max_tokens,
+            max_tokens: options.max_tokens.filter(|_| field == MaxTokensField::MaxTokens),
+            max_completion_tokens: options.max_tokens.filter(|_| field == MaxTokensField::MaxCompletionTokens),
             stop: &options.stop,
             seed: options.seed,
             frequency_penalty: options.frequency_penalty,
@@ -129,7 +145,7 @@ impl<'a> From<&'a Message> for WireMessage<'a> {
                 Role::Tool => "tool",
                 Role::User | Role::Unspecified => "user",
             },
-            content: Content(&message.parts),
+            content: Content { parts: &message.parts, may_be_null: !message.tool_calls.is_empty() },
             name: &message.name,
             tool_calls: message.tool_calls.iter().map(WireToolCall::from).collect(),
             tool_call_id: &message.tool_call_id,
@@ -159,14 +175,14 @@ impl<'a> From<&'a FunctionTool> for WireTool<'a> {
 impl Serialize for Content<'_> {
     /// Texts alone become one, since not every server takes parts.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let texts: Option<Vec<&str>> = self.0.iter().map(plain_text).collect();
+        let texts: Option<Vec<&str>> = self.parts.iter().map(plain_text).collect();
         match texts.as_deref() {
-            Some([]) => serializer.serialize_none(),
+            Some([]) if self.may_be_null => serializer.serialize_none(),
             Some([text]) => serializer.serialize_str(text),
             Some(texts) => serializer.serialize_str(&texts.join("\n")),
             None => {
                 let mut parts = serializer.serialize_seq(None)?;
-                for kind in self.0.iter().filter_map(|part| part.kind.as_ref()) {
+                for kind in self.parts.iter().filter_map(|part| part.kind.as_ref()) {
                     parts.serialize_element(&wire_part(kind))?;
                 }
                 parts.end()

@@ -17,7 +17,7 @@ use serde::Deserialize;
 
 use super::{
     error::{self, Details},
-    sse::{Decoder, LineTooLong},
+    sse::{Decoder, TooLong},
 };
 use crate::model::{Error, Event};
 
@@ -26,6 +26,7 @@ pub(super) struct Events {
     bytes: BoxStream<'static, Result<Bytes, Error>>,
     decoder: Decoder,
     ready: VecDeque<Event>,
+    calls: Calls,
     state: State,
 }
 
@@ -58,9 +59,12 @@ struct Choice<'a> {
 struct Delta<'a> {
     #[serde(borrow, default)]
     content: Option<Text<'a>>,
-    /// DeepSeek's and vLLM's name for reasoning; OpenRouter's is `reasoning`.
-    #[serde(borrow, default, alias = "reasoning")]
+    /// DeepSeek's name for reasoning.
+    #[serde(borrow, default)]
     reasoning_content: Option<Text<'a>>,
+    /// OpenRouter's; some servers send both.
+    #[serde(borrow, default)]
+    reasoning: Option<Text<'a>>,
     #[serde(borrow, default)]
     refusal: Option<Text<'a>>,
     #[serde(borrow, default)]
@@ -112,19 +116,25 @@ struct CompletionDetails {
 
 impl Events {
     pub(super) fn new(bytes: BoxStream<'static, Result<Bytes, Error>>) -> Self {
-        Self { bytes, decoder: Decoder::default(), ready: VecDeque::new(), state: State::Reading }
+        Self {
+            bytes,
+            decoder: Decoder::default(),
+            ready: VecDeque::new(),
+            calls: Calls::default(),
+            state: State::Reading,
+        }
     }
 
     /// Reads on; what an event says is in `ready` afterwards.
     fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        if let Some(data) = self.decoder.next().map_err(|LineTooLong| too_long())? {
+        if let Some(data) = self.decoder.next().map_err(|TooLong| too_long())? {
             return Poll::Ready(self.take(&data));
         }
         match ready!(self.bytes.as_mut().poll_next(context)) {
             Some(bytes) => self.decoder.push(&bytes?),
             None => {
                 self.state = State::Done;
-                if let Some(data) = self.decoder.finish().map_err(|LineTooLong| too_long())? {
+                if let Some(data) = self.decoder.finish().map_err(|TooLong| too_long())? {
                     self.take(&data)?;
                 }
             }
@@ -154,18 +164,14 @@ impl Events {
 
     fn take_choice(&mut self, choice: Choice<'_>) {
         if let Some(delta) = choice.delta {
-            let texts = [(delta.reasoning_content, true), (delta.content, false), (delta.refusal, false)];
-            for (text, is_reasoning) in texts {
-                match text {
-                    Some(Text(text)) if !text.is_empty() && is_reasoning => {
-                        self.ready.push_back(Event::Reasoning(text.into_owned()));
-                    }
-                    Some(Text(text)) if !text.is_empty() => self.ready.push_back(Event::Text(text.into_owned())),
-                    Some(_) | None => {}
-                }
+            let reasoning = delta.reasoning_content.or(delta.reasoning).and_then(Text::said);
+            self.ready.extend(reasoning.map(Event::Reasoning));
+            let texts = [delta.content, delta.refusal].into_iter().flatten().filter_map(Text::said);
+            self.ready.extend(texts.map(Event::Text));
+            for call in delta.tool_calls.unwrap_or_default() {
+                let delta = self.calls.number(call);
+                self.ready.push_back(Event::ToolCall(delta));
             }
-            let calls = delta.tool_calls.unwrap_or_default().into_iter();
-            self.ready.extend((0..).zip(calls).map(|(place, call)| Event::ToolCall(call.into_delta(place))));
         }
         if let Some(reason) = choice.finish_reason.filter(|reason| !reason.is_empty()) {
             self.ready.push_back(Event::Finished(finish_reason(&reason)));
@@ -192,18 +198,42 @@ impl Stream for Events {
     }
 }
 
-impl WireToolCall<'_> {
-    /// Some servers leave out the index; then the place in the list has to do.
-    fn into_delta(self, place: u32) -> ToolCallDelta {
-        let text = |text: Option<Text<'_>>| text.map(|Text(text)| text.into_owned()).unwrap_or_default();
-        let (name, arguments) = self.function.map_or((None, None), |function| (function.name, function.arguments));
-        ToolCallDelta {
-            index: self.index.unwrap_or(place),
-            id: text(self.id),
-            name: text(name),
-            arguments: text(arguments),
+impl Text<'_> {
+    fn said(self) -> Option<String> {
+        if self.0.is_empty() { None } else { Some(self.0.into_owned()) }
+    }
+}
+
+/// The calls of an answer, numbered from 0. Servers number them as they like, or not at all, and some name a call in
+/// every one of its deltas.
+#[derive(Default)]
+struct Calls {
+    /// Their index and id as the server has them.
+    known: Vec<(Option<u32>, String)>,
+}
+
+impl Calls {
+    fn number(&mut self, call: WireToolCall<'_>) -> ToolCallDelta {
+        let text = |text: Option<Text<'_>>| text.and_then(Text::said).unwrap_or_default();
+        let id = text(call.id);
+        let (name, arguments) = call.function.map_or((None, None), |function| (function.name, function.arguments));
+        let arguments = text(arguments);
+        let place = self.known.iter().rposition(|(known_index, known_id)| match call.index {
+            Some(_) => *known_index == call.index && (id.is_empty() || *known_id == id),
+            None => id.is_empty() || *known_id == id,
+        });
+        match place {
+            Some(place) => ToolCallDelta { index: index(place), arguments, ..ToolCallDelta::default() },
+            None => {
+                self.known.push((call.index, id.clone()));
+                ToolCallDelta { index: index(self.known.len() - 1), id, name: text(name), arguments }
+            }
         }
     }
+}
+
+fn index(place: usize) -> u32 {
+    u32::try_from(place).unwrap_or(u32::MAX)
 }
 
 impl From<WireUsage> for Usage {

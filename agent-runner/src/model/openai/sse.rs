@@ -3,8 +3,8 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
-/// The longest line that a provider may send.
-const MAX_LINE_BYTES: usize = 16 * 1024 * 1024;
+/// The longest line and the longest event that a provider may send.
+const MAX_EVENT_BYTES: usize = 16 * 1024 * 1024;
 
 /// Splits a byte stream into events, wherever it is cut.
 #[derive(Debug, Default)]
@@ -15,9 +15,9 @@ pub(super) struct Decoder {
     data: BytesMut,
 }
 
-/// A line is longer than any provider has reason to send.
+/// An event is longer than any provider has reason to send.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct LineTooLong;
+pub(super) struct TooLong;
 
 impl Decoder {
     pub(super) fn push(&mut self, bytes: &[u8]) {
@@ -25,13 +25,16 @@ impl Decoder {
     }
 
     /// The data of the next whole event; `None` when more bytes are needed.
-    pub(super) fn next(&mut self) -> Result<Option<Bytes>, LineTooLong> {
+    pub(super) fn next(&mut self) -> Result<Option<Bytes>, TooLong> {
         while let Some(line) = self.next_line()? {
             if line.is_empty() {
                 if !self.data.is_empty() {
                     return Ok(Some(self.data.split().freeze()));
                 }
             } else if let Some(value) = data_of(&line) {
+                if self.data.len() + value.len() > MAX_EVENT_BYTES {
+                    return Err(TooLong);
+                }
                 if !self.data.is_empty() {
                     self.data.extend_from_slice(b"\n");
                 }
@@ -42,16 +45,16 @@ impl Decoder {
     }
 
     /// The data of an event that the stream's end cut off before its blank line. Some providers forget that line.
-    pub(super) fn finish(&mut self) -> Result<Option<Bytes>, LineTooLong> {
+    pub(super) fn finish(&mut self) -> Result<Option<Bytes>, TooLong> {
         self.push(b"\n\n");
         self.next()
     }
 
     /// The next line without its end, which is a line feed with or without a carriage return before it.
-    fn next_line(&mut self) -> Result<Option<Bytes>, LineTooLong> {
+    fn next_line(&mut self) -> Result<Option<Bytes>, TooLong> {
         let Some(offset) = self.buffer[self.searched..].iter().position(|&byte| byte == b'\n') else {
             self.searched = self.buffer.len();
-            return if self.searched > MAX_LINE_BYTES { Err(LineTooLong) } else { Ok(None) };
+            return if self.searched > MAX_EVENT_BYTES { Err(TooLong) } else { Ok(None) };
         };
         let mut line = self.buffer.split_to(self.searched + offset);
         self.buffer.advance(1);
@@ -104,11 +107,17 @@ mod tests {
     }
 
     #[test]
-    fn an_endless_line_is_refused() {
+    fn an_endless_event_is_refused() {
         let mut decoder = Decoder::default();
-        decoder.push(&vec![b'x'; MAX_LINE_BYTES]);
+        decoder.push(&vec![b'x'; MAX_EVENT_BYTES]);
         assert_eq!(decoder.next(), Ok(None));
         decoder.push(b"x");
-        assert_eq!(decoder.next(), Err(LineTooLong));
+        assert_eq!(decoder.next(), Err(TooLong));
+
+        let mut decoder = Decoder::default();
+        let line = [b"data: ".as_slice(), &vec![b'x'; MAX_EVENT_BYTES / 2 + 1], b"\n"].concat();
+        decoder.push(&line);
+        decoder.push(&line);
+        assert_eq!(decoder.next(), Err(TooLong));
     }
 }

@@ -12,7 +12,11 @@ use proto::{
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use super::{Error, endpoint, error, request, response};
+use super::{
+    Error, endpoint, error,
+    request::{self, MaxTokensField},
+    response,
+};
 use crate::model::{Event, Request};
 
 async fn events(chunks: Vec<Bytes>) -> Vec<Result<Event, String>> {
@@ -23,7 +27,7 @@ async fn events(chunks: Vec<Bytes>) -> Vec<Result<Event, String>> {
 const ANSWER: &str = concat!(
     ": OPENROUTER PROCESSING\n\n",
     "data: {\"id\":\"x\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"finish_reason\":null}]}\n\n",
-    "data: {\"choices\":[{\"delta\":{\"reasoning_content\":\"hm\"}}]}\n\n",
+    "data: {\"choices\":[{\"delta\":{\"reasoning_content\":\"hm\",\"reasoning\":null}}]}\n\n",
     "data: {\"choices\":[{\"delta\":{\"content\":\"h\\u00e9 \\\"llo\\\" \"},\"finish_reason\":null}],\"usage\":null}\r\n\r\n",
     "data: {\"choices\":[{\"delta\":{\"content\":\"🦀\"}}]}\n\n",
     "data: {\"choices\":[{\"delta\":{\"tool_calls\":[{\"index\":0,\"id\":\"c1\",\"type\":\"function\",\"function\":{\"name\":\"f\",\"arguments\":\"\"}}]}}]}\n\n",
@@ -117,6 +121,7 @@ fn a_refusal_is_told_by_its_status_and_code() {
     check(429, r#"{"error":{"message":"slow"}}"#, "the model provider limits the rate of requests; try again later");
     check(500, r#"{"error":{"message":"at 10.0.0.1"}}"#, "the model provider failed: HTTP 500");
     check(301, "", "the model provider failed: HTTP 301");
+    check(504, "", "the model provider took too long");
 }
 
 #[test]
@@ -133,6 +138,7 @@ fn a_prompt_is_written_as_the_api_wants_it() {
             message(Role::User, vec![text("look"), image]),
             Message { tool_calls: vec![call], ..message(Role::Assistant, vec![]) },
             Message { tool_call_id: "c1".to_owned(), ..message(Role::Tool, vec![text("7")]) },
+            Message { tool_call_id: "c2".to_owned(), ..message(Role::Tool, vec![]) },
         ],
         options: GenerationOptions {
             temperature: Some(0.5),
@@ -155,7 +161,7 @@ fn a_prompt_is_written_as_the_api_wants_it() {
         }],
         tool_choice: Some(ToolChoice { mode: Mode::Function.into(), name: "f".to_owned() }),
     };
-    let body: Value = serde_json::from_slice(&request::body(&request)).expect("valid JSON");
+    let body: Value = serde_json::from_slice(&request::body(&request, MaxTokensField::MaxTokens)).expect("valid JSON");
     let expected = json!({
         "model": "m",
         "messages": [
@@ -169,6 +175,7 @@ fn a_prompt_is_written_as_the_api_wants_it() {
                 {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}},
             ]},
             {"role": "tool", "content": "7", "tool_call_id": "c1"},
+            {"role": "tool", "content": "", "tool_call_id": "c2"},
         ],
         "stream": true,
         "stream_options": {"include_usage": true},
@@ -199,4 +206,37 @@ fn the_endpoint_follows_the_base_url() {
 fn an_idle_provider_is_named_with_the_time() {
     let error = Error::Idle(std::time::Duration::from_secs(120));
     assert_eq!(error.to_string(), "the model provider sent nothing for 120 s");
+}
+
+#[tokio::test]
+async fn calls_are_numbered_and_named_once_whatever_the_server_does() {
+    let check = async |calls: &[&str], expected: &[(u32, &str, &str, &str)]| {
+        let chunk = |call: &&str| format!("data: {{\"choices\":[{{\"delta\":{{\"tool_calls\":[{call}]}}}}]}}\n\n");
+        let answer: String = calls.iter().map(chunk).collect();
+        let found: Vec<_> = events(vec![answer.into()]).await;
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|&(index, id, name, arguments)| {
+                let [id, name, arguments] = [id, name, arguments].map(str::to_owned);
+                Ok(Event::ToolCall(ToolCallDelta { index, id, name, arguments }))
+            })
+            .collect();
+        assert_eq!(found, expected, "{calls:?}");
+    };
+    let named_each_time = [
+        r#"{"index":0,"id":"a","function":{"name":"f","arguments":"1"}}"#,
+        r#"{"index":0,"id":"a","function":{"name":"f","arguments":"2"}}"#,
+    ];
+    check(&named_each_time, &[(0, "a", "f", "1"), (0, "", "", "2")]).await;
+    let from_one = [
+        r#"{"index":1,"id":"a","function":{"name":"f","arguments":""}}"#,
+        r#"{"index":1,"function":{"arguments":"1"}}"#,
+        r#"{"index":2,"id":"b","function":{"name":"g","arguments":"2"}}"#,
+    ];
+    check(&from_one, &[(0, "a", "f", ""), (0, "", "", "1"), (1, "b", "g", "2")]).await;
+    let without_index = [
+        r#"{"id":"a","function":{"name":"f","arguments":"1"}}"#,
+        r#"{"id":"b","function":{"name":"g","arguments":"2"}}"#,
+    ];
+    check(&without_index, &[(0, "a", "f", "1"), (1, "b", "g", "2")]).await;
 }

@@ -74,11 +74,6 @@ impl Default for Command {
 impl Gateway {
     pub(crate) fn sources(self, environment: Environment, config_path: Option<PathBuf>) -> Sources {
         let flags = [("gateway.port", self.port), ("gateway.bind", self.bind)];
-        let flags = flags.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
-        Sources { environment, config_path, flags }
+        Sources::new(environment, config_path, flags)
     }
-}
-
-pub(crate) fn sources(environment: Environment, config_path: Option<PathBuf>) -> Sources {
-    Sources { environment, config_path, flags: Vec::new() }
 }

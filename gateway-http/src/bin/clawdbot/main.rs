@@ -11,7 +11,7 @@ use std::{env, io::IsTerminal, process::ExitCode};
 
 use clap::Parser;
 use shared::{
-    config::Environment,
+    config::{Environment, Sources},
     process::{Identity, Process},
 };
 
@@ -35,13 +35,13 @@ async fn main() -> anyhow::Result<ExitCode> {
             served.map(|()| ExitCode::SUCCESS)
         }
         Command::Agent(asked) => {
-            let process = Process::start(identity("error"), arguments::sources(environment, config))?;
+            let process = Process::start(identity("error"), Sources::new(environment, config, []))?;
             let outcome = agent::run(&process, asked).await;
             process.finish();
             outcome
         }
         Command::Config { command: ConfigCommand::Check } => {
-            check::check(&arguments::sources(environment, config)).map(|()| ExitCode::SUCCESS)
+            check::check(&Sources::new(environment, config, [])).map(|()| ExitCode::SUCCESS)
         }
     }
 }

@@ -31,6 +31,8 @@ impl Stack {
 
     /// Ends the runs that are left, then the store, so that nothing that was taken is lost.
     pub(crate) async fn shutdown(self) {
+        // Runs that wait in a session's line are sent away first: they could hold the process up for long.
+        self.store.drain();
         self.runner.shutdown().await;
         self.store.shutdown().await;
     }

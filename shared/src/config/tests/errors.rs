@@ -130,9 +130,9 @@ fn a_misspelt_key_of_ours_is_refused_with_the_right_one() {
     check("{ gateway: { auth: { tokn: 'hunter2' } } }", "gateway.auth.tokn", "gateway.auth.token");
     check("{ gateway: { http: { max_body_bytes: 1 } } }", "gateway.http.max_body_bytes", "gateway.http.maxBodyBytes");
     check(
-        "{ models: { providers: { x: { models: [{}, { contextwindow: 1 }] } } } }",
-        "models.providers.x.models[1].contextwindow",
-        "models.providers.x.models[1].contextWindow",
+        "{ models: { providers: { x: { models: [{}, { idd: 1 }] } } } }",
+        "models.providers.x.models[1].idd",
+        "models.providers.x.models[1].id",
     );
     check("{ services: { sessionstore: {} } }", "services.sessionstore", "services.sessionStore");
     check(

@@ -1,0 +1,203 @@
+//! A session store that records its calls, and a model that does what it is told.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use futures_util::{StreamExt, stream};
+use proto::{
+    agent::v1::agent_runner_client::AgentRunnerClient,
+    session::v1::{
+        AbandonTurnRequest, AbandonTurnResponse, BeginTurnRequest, BeginTurnResponse, CommitTurnRequest,
+        CommitTurnResponse, DeleteSessionRequest, DeleteSessionResponse, GetSessionRequest, GetSessionResponse, Lease,
+        ListMessagesRequest, ListMessagesResponse, ListSessionsRequest, ListSessionsResponse, Message,
+        RenewLeaseRequest, RenewLeaseResponse, ResetSessionRequest, ResetSessionResponse,
+        session_store_client::SessionStoreClient,
+        session_store_server::{SessionStore, SessionStoreServer},
+    },
+};
+use shared::transport::{Layered, Transport, local};
+use tokio::sync::Notify;
+use tonic::{Request, Response, Status};
+
+use crate::{
+    agents::{Agent, Agents, ModelName},
+    config::Provided,
+    model::{self, Error, Event, EventStream, Model},
+    service::{Service, Settings},
+    turn::{Store, StoreTimes},
+};
+
+/// What a run asked of the store.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Call {
+    Begin,
+    Renew,
+    Commit(Vec<Message>),
+    Abandon,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct FakeStore {
+    /// What every session begins with.
+    pub(super) transcript: Vec<Message>,
+    pub(super) lease_ms: u64,
+    /// Whether the lease is lost when it is to be renewed.
+    pub(super) loses_lease: bool,
+    pub(super) state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    calls: Vec<Call>,
+    fails_next_commit: bool,
+}
+
+impl FakeStore {
+    pub(super) fn calls(&self) -> Vec<Call> {
+        self.state.lock().unwrap().calls.clone()
+    }
+
+    pub(super) fn fail_next_commit(&self) {
+        self.state.lock().unwrap().fails_next_commit = true;
+    }
+
+    fn record(&self, call: Call) {
+        self.state.lock().unwrap().calls.push(call);
+    }
+}
+
+#[tonic::async_trait]
+impl SessionStore for FakeStore {
+    async fn begin_turn(&self, _: Request<BeginTurnRequest>) -> Result<Response<BeginTurnResponse>, Status> {
+        self.record(Call::Begin);
+        Ok(Response::new(BeginTurnResponse {
+            lease: Some(Lease { session_id: "s".to_owned(), token: 1 }),
+            lease_ms: self.lease_ms.max(1_000),
+            messages: self.transcript.clone(),
+            message_count: self.transcript.len() as u64,
+        }))
+    }
+
+    async fn renew_lease(&self, _: Request<RenewLeaseRequest>) -> Result<Response<RenewLeaseResponse>, Status> {
+        self.record(Call::Renew);
+        if self.loses_lease {
+            return Err(Status::failed_precondition("lost"));
+        }
+        Ok(Response::new(RenewLeaseResponse { lease_ms: self.lease_ms }))
+    }
+
+    async fn commit_turn(&self, request: Request<CommitTurnRequest>) -> Result<Response<CommitTurnResponse>, Status> {
+        self.record(Call::Commit(request.into_inner().messages));
+        if std::mem::take(&mut self.state.lock().unwrap().fails_next_commit) {
+            return Err(Status::unavailable("gone"));
+        }
+        Ok(Response::new(CommitTurnResponse { last_seq: 2 }))
+    }
+
+    async fn abandon_turn(&self, _: Request<AbandonTurnRequest>) -> Result<Response<AbandonTurnResponse>, Status> {
+        self.record(Call::Abandon);
+        Ok(Response::new(AbandonTurnResponse {}))
+    }
+
+    async fn get_session(&self, _: Request<GetSessionRequest>) -> Result<Response<GetSessionResponse>, Status> {
+        Err(Status::unimplemented("no run asks for it"))
+    }
+
+    async fn list_sessions(&self, _: Request<ListSessionsRequest>) -> Result<Response<ListSessionsResponse>, Status> {
+        Err(Status::unimplemented("no run asks for it"))
+    }
+
+    async fn list_messages(&self, _: Request<ListMessagesRequest>) -> Result<Response<ListMessagesResponse>, Status> {
+        Err(Status::unimplemented("no run asks for it"))
+    }
+
+    async fn reset_session(&self, _: Request<ResetSessionRequest>) -> Result<Response<ResetSessionResponse>, Status> {
+        Err(Status::unimplemented("no run asks for it"))
+    }
+
+    async fn delete_session(
+        &self,
+        _: Request<DeleteSessionRequest>,
+    ) -> Result<Response<DeleteSessionResponse>, Status> {
+        Err(Status::unimplemented("no run asks for it"))
+    }
+}
+
+/// What a model says, and how it ends.
+#[derive(Clone)]
+pub(super) struct Script {
+    events: Vec<Event>,
+    end: End,
+    stopped: Arc<Notify>,
+}
+
+#[derive(Clone, Copy)]
+enum End {
+    Ends,
+    Fails(fn() -> Error),
+    Hangs,
+}
+
+/// Tells when an answer is dropped.
+struct TellsStop(Arc<Notify>);
+
+impl Drop for TellsStop {
+    fn drop(&mut self) {
+        self.0.notify_one();
+    }
+}
+
+impl Script {
+    pub(super) fn of(events: impl IntoIterator<Item = Event>) -> Self {
+        Self { events: events.into_iter().collect(), end: End::Ends, stopped: Arc::default() }
+    }
+
+    pub(super) fn failing(events: impl IntoIterator<Item = Event>, error: fn() -> Error) -> Self {
+        Self { end: End::Fails(error), ..Self::of(events) }
+    }
+
+    pub(super) fn endless(events: impl IntoIterator<Item = Event>) -> Self {
+        Self { end: End::Hangs, ..Self::of(events) }
+    }
+
+    pub(super) fn stopped(&self) -> Arc<Notify> {
+        self.stopped.clone()
+    }
+}
+
+impl Model for Script {
+    fn stream(&self, _: model::Request) -> EventStream {
+        let stop = TellsStop(self.stopped.clone());
+        let end = self.end;
+        let last = stream::once(async move {
+            let _stop = stop;
+            match end {
+                End::Ends => None,
+                End::Fails(error) => Some(Err(error())),
+                End::Hangs => std::future::pending().await,
+            }
+        });
+        let events = stream::iter(self.events.clone().into_iter().map(Ok));
+        Box::pin(events.chain(last.filter_map(std::future::ready)))
+    }
+}
+
+/// A runner with the agent `main`, whose model is `fake/m`.
+pub(super) fn runner(store: &FakeStore, script: Script) -> (AgentRunnerClient<Transport>, Service) {
+    let model = ModelName { provider: "fake".to_owned(), model: "m".to_owned() };
+    let id = "main".parse().expect("a valid id");
+    let agent = Agent { id, name: String::new(), model, system_prompt: String::new() };
+    let agents = Agents::new(vec![agent], 0).expect("one agent");
+    let provided = Provided { model: Arc::new(script), names: Arc::new(["m".to_owned()]) };
+    let models = HashMap::from([("fake".to_owned(), provided)]);
+
+    let store = Layered::new(SessionStoreServer::new(store.clone()), 100);
+    let times = StoreTimes { wait: Duration::from_secs(10), call_timeout: Duration::from_secs(10) };
+    let store = Store::new(SessionStoreClient::new(local(store)), times);
+    let settings = Settings { run_timeout: Duration::from_secs(65), idle_timeout: Duration::from_secs(120) };
+    let service = Service::new(agents, models, store, settings, 100);
+    (AgentRunnerClient::new(local(service.server())), service)
+}
