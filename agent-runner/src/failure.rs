@@ -82,14 +82,9 @@ impl Failure {
 
 impl From<&Failure> for Failed {
     fn from(failure: &Failure) -> Self {
-        let retry_after = match failure {
-            Failure::Model(model::Error::RateLimited { retry_after }) => *retry_after,
-            _ => None,
-        };
-        let param = match failure {
-            Failure::Invalid { param, .. } => *param,
-            _ => "",
-        };
+        let retry_after =
+            if let Failure::Model(model::Error::RateLimited { retry_after }) = failure { *retry_after } else { None };
+        let param = if let Failure::Invalid { param, .. } = failure { *param } else { "" };
         Self {
             code: failure.code().into(),
             message: failure.to_string(),

@@ -113,10 +113,7 @@ impl Turn {
         let mut pause = FIRST_PAUSE;
         loop {
             let call = within(store.times.call_timeout, request.clone());
-            let status = match store.client.clone().commit_turn(call).await {
-                Ok(_) => return Ok(()),
-                Err(status) => status,
-            };
+            let Err(status) = store.client.clone().commit_turn(call).await else { return Ok(()) };
             let is_final = matches!(status.code(), Code::FailedPrecondition | Code::InvalidArgument);
             if is_final || Instant::now() + pause > last_try {
                 return Err(status.into());

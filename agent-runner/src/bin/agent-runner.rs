@@ -21,6 +21,7 @@ const IDENTITY: Identity = Identity { service_name: "agent-runner", log_level: "
 /// Runs the agents: serves `clawdbot.agent.v1.AgentRunner`.
 #[derive(Debug, Parser)]
 #[command(version)]
+#[expect(clippy::doc_markdown, reason = "this is the text of --help")]
 struct Arguments {
     /// The configuration file (JSON5) [default: ~/.clawdbot/clawdbot.json if present]
     #[arg(long, value_name = "PATH")]

@@ -20,6 +20,7 @@ const IDENTITY: Identity = Identity { service_name: "gateway-http", log_level: "
 /// Serves the agents to OpenAI clients, over HTTP.
 #[derive(Debug, Parser)]
 #[command(version)]
+#[expect(clippy::doc_markdown, reason = "this is the text of --help")]
 struct Arguments {
     /// The configuration file (JSON5) [default: ~/.clawdbot/clawdbot.json if present]
     #[arg(long, value_name = "PATH")]

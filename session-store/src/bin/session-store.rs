@@ -20,6 +20,7 @@ const DRAIN: Duration = Duration::from_secs(30);
 /// Keeps the sessions of the agents: serves `clawdbot.session.v1.SessionStore`
 #[derive(Debug, Parser)]
 #[command(version)]
+#[expect(clippy::doc_markdown, reason = "this is the text of --help")]
 struct Arguments {
     /// The configuration file (JSON5) [default: ~/.clawdbot/clawdbot.json if present]
     #[arg(long, value_name = "PATH")]

@@ -25,7 +25,7 @@ pub struct Layered<S> {
 
 impl<S> Layered<S> {
     /// Wraps a generated server. At most `max_calls` are served at once, streams included; one more is answered with
-    /// RESOURCE_EXHAUSTED.
+    /// `RESOURCE_EXHAUSTED`.
     pub fn new(server: S, max_calls: usize) -> Self {
         Self { server, permits: Arc::new(Semaphore::new(max_calls.min(Semaphore::MAX_PERMITS))) }
     }

@@ -104,11 +104,8 @@ pub(super) fn from_transport(provider_id: &str, error: &reqwest::Error, idle_tim
 
 impl Details {
     fn is(&self, name: &str) -> bool {
-        [&self.code, &self.r#type].into_iter().any(|value| match value {
-            serde_json::Value::String(text) => text == name,
-            serde_json::Value::Number(number) => number.to_string() == name,
-            _ => false,
-        })
+        let is_number = |value: &serde_json::Value| value.as_u64().is_some() && value.as_u64() == name.parse().ok();
+        [&self.code, &self.r#type].into_iter().any(|value| value.as_str() == Some(name) || is_number(value))
     }
 
     fn is_quota(&self) -> bool {

@@ -130,13 +130,12 @@ impl Events {
         if let Some(data) = self.decoder.next().map_err(|TooLong| too_long())? {
             return Poll::Ready(self.take(&data));
         }
-        match ready!(self.bytes.as_mut().poll_next(context)) {
-            Some(bytes) => self.decoder.push(&bytes?),
-            None => {
-                self.state = State::Done;
-                if let Some(data) = self.decoder.finish().map_err(|TooLong| too_long())? {
-                    self.take(&data)?;
-                }
+        if let Some(bytes) = ready!(self.bytes.as_mut().poll_next(context)) {
+            self.decoder.push(&bytes?);
+        } else {
+            self.state = State::Done;
+            if let Some(data) = self.decoder.finish().map_err(|TooLong| too_long())? {
+                self.take(&data)?;
             }
         }
         Poll::Ready(Ok(()))
@@ -222,13 +221,11 @@ impl Calls {
             Some(_) => *known_index == call.index && (id.is_empty() || *known_id == id),
             None => id.is_empty() || *known_id == id,
         });
-        match place {
-            Some(place) => ToolCallDelta { index: index(place), arguments, ..ToolCallDelta::default() },
-            None => {
-                self.known.push((call.index, id.clone()));
-                ToolCallDelta { index: index(self.known.len() - 1), id, name: text(name), arguments }
-            }
+        if let Some(place) = place {
+            return ToolCallDelta { index: index(place), arguments, ..ToolCallDelta::default() };
         }
+        self.known.push((call.index, id.clone()));
+        ToolCallDelta { index: index(self.known.len() - 1), id, name: text(name), arguments }
     }
 }
 

@@ -30,6 +30,7 @@ pub(crate) enum Command {
 }
 
 #[derive(Debug, Default, Args)]
+#[expect(clippy::doc_markdown, reason = "this is the text of --help")]
 pub(crate) struct Gateway {
     /// The port to listen on [env: CLAWDBOT_GATEWAY_PORT] [default: 18789]
     #[arg(long)]

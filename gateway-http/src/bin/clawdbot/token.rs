@@ -22,7 +22,6 @@ pub(crate) enum Token {
 }
 
 const FILE_NAME: &str = "gateway.token";
-const RANDOM_BYTES: usize = 32;
 
 /// Adds a token to the settings if they have no secret and only this machine can reach the gateway.
 pub(crate) fn ensure(mut sources: Sources) -> anyhow::Result<(Sources, Token)> {
@@ -33,12 +32,11 @@ pub(crate) fn ensure(mut sources: Sources) -> anyhow::Result<(Sources, Token)> {
         Err(error) => return Err(error.into()),
     }
     let path = document.state_dir().join(FILE_NAME);
-    let (token, source) = match read(&path)? {
-        Some(token) => (token, Token::Kept { path }),
-        None => {
-            let token = make(&path).with_context(|| format!("cannot keep a token in {}", path.display()))?;
-            (token.clone(), Token::Made { token, path })
-        }
+    let (token, source) = if let Some(token) = read(&path)? {
+        (token, Token::Kept { path })
+    } else {
+        let token = make(&path).with_context(|| format!("cannot keep a token in {}", path.display()))?;
+        (token.clone(), Token::Made { token, path })
     };
     sources.flags.push(("gateway.auth.token", token));
     Ok((sources, source))
@@ -55,9 +53,8 @@ fn read(path: &Path) -> anyhow::Result<Option<String>> {
 
 /// Makes a token and keeps it where only its owner can read it.
 fn make(path: &Path) -> anyhow::Result<String> {
-    let mut bytes = [0; RANDOM_BYTES];
-    getrandom::fill(&mut bytes)?;
-    let token: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let quarters = [getrandom::u64()?, getrandom::u64()?, getrandom::u64()?, getrandom::u64()?];
+    let token = quarters.map(|bits| format!("{bits:016x}")).concat();
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }

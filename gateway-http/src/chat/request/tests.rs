@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 use super::*;
 
 fn parse(body: &Value) -> Result<ChatRequest, Value> {
-    ChatRequest::parse(body.to_string().as_bytes()).map_err(shown)
+    ChatRequest::parse(body.to_string().as_bytes()).map_err(|error| shown(&error))
 }
 
-fn shown(error: ApiError) -> Value {
+fn shown(error: &ApiError) -> Value {
     serde_json::from_str::<Value>(&error.to_json()).expect("valid JSON")["error"].take()
 }
 
@@ -77,7 +77,7 @@ fn a_field_at_fault_is_named() {
 #[test]
 fn what_is_no_json_object_is_said_to_be_so() {
     let check = |body: &str| {
-        let error = shown(ChatRequest::parse(body.as_bytes()).expect_err("no JSON object"));
+        let error = shown(&ChatRequest::parse(body.as_bytes()).expect_err("no JSON object"));
         assert_eq!(error["code"], "invalid_json", "{body:?}: {error}");
     };
     for body in ["", "   ", "{", "[1]", "null", "\"hi\"", "{} x", "{\"messages\": nope}", "\u{0}"] {
