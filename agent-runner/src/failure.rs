@@ -24,7 +24,7 @@ pub(crate) enum Failure {
     #[error(transparent)]
     Model(#[from] model::Error),
     /// Other runs held the session for too long, or too many wait for it.
-    #[error("the session is busy with other requests: {0}")]
+    #[error("{0}")]
     SessionBusy(String),
     /// The session was taken over, reset or deleted while the run went on.
     #[error("the session was reset, deleted or taken over while the answer was being written")]

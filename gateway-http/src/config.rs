@@ -43,6 +43,14 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// Whether a token is all that is missing, and only this machine could reach the gateway. Whoever starts such a
+    /// gateway may make a token for it.
+    pub fn asks_for_a_local_token(&self) -> bool {
+        matches!(self, Self::NoSecret { key: "token", listen, .. } if listen.ip().is_loopback())
+    }
+}
+
 /// Where the gateway can be reached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Bind {

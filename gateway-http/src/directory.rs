@@ -94,9 +94,11 @@ impl Directory {
 
 impl Agents {
     /// The error for an agent that does not exist.
-    pub(crate) fn unknown(&self, asked_for: &str) -> ApiError {
+    /// `param` is where it was asked for.
+    pub(crate) fn unknown(&self, asked_for: &str, param: &str) -> ApiError {
         let known: Vec<&str> = self.ids.iter().map(AgentId::as_str).collect();
-        ApiError::model_not_found(format!("there is no agent `{asked_for}`; there are: {}", known.join(", ")))
+        let message = format!("there is no agent `{asked_for}`; there are: {}", known.join(", "));
+        ApiError::model_not_found(message, param)
     }
 }
 

@@ -78,9 +78,9 @@ impl ApiError {
         Self { param: Some(param), ..Self::new(StatusCode::BAD_REQUEST, INVALID_REQUEST, "invalid_value", message) }
     }
 
-    pub(crate) fn model_not_found(message: impl Into<String>) -> Self {
+    pub(crate) fn model_not_found(message: impl Into<String>, param: &str) -> Self {
         let error = Self::new(StatusCode::NOT_FOUND, INVALID_REQUEST, "model_not_found", message);
-        Self { param: Some("model".to_owned()), ..error }
+        Self { param: Some(param.to_owned()), ..error }
     }
 
     pub(crate) fn request_too_large(limit_bytes: usize) -> Self {
@@ -177,7 +177,7 @@ impl From<Status> for ApiError {
                     None => Self::new(StatusCode::BAD_REQUEST, INVALID_REQUEST, "invalid_value", status.message()),
                 }
             }
-            Code::NotFound => Self::model_not_found(status.message()),
+            Code::NotFound => Self::model_not_found(status.message(), "model"),
             Code::ResourceExhausted => Self::overloaded("the agents have as much to do as they may; try again later"),
             Code::DeadlineExceeded => Self::timeout("the agent runner took too long"),
             Code::Unavailable | Code::Cancelled => {

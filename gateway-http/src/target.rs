@@ -27,7 +27,11 @@ impl Target {
             let session_key = SessionKey::from_client(key, &agents.default_id)
                 .map_err(|error| ApiError::invalid_value(brand::SESSION_KEY[0], &error.to_string()))?;
             let agent_id = session_key.agent_id().unwrap_or_else(|| agents.default_id.clone());
-            return Ok(Self { agent_id: known(agent_id, agents)?, session_key, stateless: false });
+            return Ok(Self {
+                agent_id: known(agent_id, agents, brand::SESSION_KEY[0])?,
+                session_key,
+                stateless: false,
+            });
         }
         let agent_id = match from_headers(headers, agents)? {
             Some(agent_id) => agent_id,
@@ -50,8 +54,8 @@ fn from_headers(headers: &HeaderMap, agents: &Agents) -> Result<Option<AgentId>,
         None => brand::header(headers, brand::AGENT)?,
     };
     let Some(value) = value else { return Ok(None) };
-    let agent_id = AgentId::normalise(value).ok_or_else(|| agents.unknown(value))?;
-    known(agent_id, agents).map(Some)
+    let agent_id = AgentId::normalise(value).ok_or_else(|| agents.unknown(value, brand::AGENT_ID[0]))?;
+    known(agent_id, agents, brand::AGENT_ID[0]).map(Some)
 }
 
 /// `clawdbot:<id>`, `clawdbot/<id>` and `agent:<id>` name an agent, `clawdbot/default` the default one, the same under
@@ -63,13 +67,13 @@ fn from_model(model: &str, agents: &Agents) -> Result<AgentId, ApiError> {
         .find_map(|prefix| model.strip_prefix(prefix));
     let is_default_asked_for = id == Some("default") && !agents.ids.iter().any(|known| known.as_str() == "default");
     match id.map(str::parse::<AgentId>) {
-        Some(Ok(agent_id)) if !is_default_asked_for => known(agent_id, agents),
+        Some(Ok(agent_id)) if !is_default_asked_for => known(agent_id, agents, "model"),
         Some(Ok(_) | Err(_)) | None => Ok(agents.default_id.clone()),
     }
 }
 
-fn known(agent_id: AgentId, agents: &Agents) -> Result<AgentId, ApiError> {
-    if agents.ids.contains(&agent_id) { Ok(agent_id) } else { Err(agents.unknown(agent_id.as_str())) }
+fn known(agent_id: AgentId, agents: &Agents, param: &str) -> Result<AgentId, ApiError> {
+    if agents.ids.contains(&agent_id) { Ok(agent_id) } else { Err(agents.unknown(agent_id.as_str(), param)) }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What can be configured, and the way from there to a running service.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{net::SocketAddr, path::PathBuf, str::FromStr, sync::Arc};
 
 use serde::Deserialize;
 use shared::config::Document;
@@ -10,14 +10,21 @@ use crate::{Error, Service, line::Lines, sqlite::Sqlite};
 /// The store's configuration, read but not yet acted upon.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The database's URL: `sqlite:<path>`.
-    pub database: String,
+    /// Where sessions are kept.
+    pub database: Database,
     /// Where a store of its own listens.
     pub listen: SocketAddr,
     /// How many calls are served at once.
     pub max_concurrent_calls: usize,
     /// The section `session`.
     pub session: SessionConfig,
+}
+
+/// A database, by its URL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Database {
+    /// `sqlite:<path>`: a file, which is made if there is none.
+    Sqlite(PathBuf),
 }
 
 /// How sessions behave: the section `session`.
@@ -57,32 +64,36 @@ impl Config {
     pub fn load(document: &Document) -> Result<Self, Error> {
         let StoreSection { listen, database, max_concurrent_calls } = document.section("services.sessionStore")?;
         let default = || format!("sqlite:{}", document.state_dir().join("sessions.db").display());
-        let database = database.unwrap_or_else(default);
+        let database = database.unwrap_or_else(default).parse()?;
         Ok(Self { database, listen, max_concurrent_calls, session: document.section("session")? })
     }
 
     /// Opens the database, which is made if there is none.
     pub async fn build(self) -> Result<Service, Error> {
-        let path = sqlite_path(&self.database)?;
-        let lines = Arc::new(Lines::new());
+        let lines = Arc::new(Lines::new(self.max_concurrent_calls));
         let released = lines.clone();
+        let Database::Sqlite(path) = self.database;
         let store = Sqlite::open(path, move |session_key| released.call_first(session_key)).await?;
         Ok(Service::new(store, lines, self.session, self.max_concurrent_calls))
     }
 }
 
-/// The file that the URL names. Errors don't repeat the URL, which may hold a password.
-fn sqlite_path(url: &str) -> Result<PathBuf, Error> {
-    match url.split_once(':') {
-        Some(("sqlite", path)) => match path.strip_prefix("//").unwrap_or(path) {
-            "" | ":memory:" => Err(Error::Url("names no file".to_owned())),
-            path => Ok(path.into()),
-        },
-        Some((scheme @ ("postgres" | "postgresql"), _)) => {
-            Err(Error::Url(format!("has the scheme `{scheme}`, which is not supported yet")))
+impl FromStr for Database {
+    type Err = Error;
+
+    /// Errors don't repeat the URL, which may hold a password.
+    fn from_str(url: &str) -> Result<Self, Error> {
+        match url.split_once(':') {
+            Some(("sqlite", path)) => match path.strip_prefix("//").unwrap_or(path) {
+                "" | ":memory:" => Err(Error::Url("names no file".to_owned())),
+                path => Ok(Self::Sqlite(path.into())),
+            },
+            Some((scheme @ ("postgres" | "postgresql"), _)) => {
+                Err(Error::Url(format!("has the scheme `{scheme}`, which is not supported yet")))
+            }
+            Some((scheme, _)) => Err(Error::Url(format!("has the scheme `{scheme}`, which is not supported"))),
+            None => Err(Error::Url("has no scheme".to_owned())),
         }
-        Some((scheme, _)) => Err(Error::Url(format!("has the scheme `{scheme}`, which is not supported"))),
-        None => Err(Error::Url("has no scheme".to_owned())),
     }
 }
 
@@ -96,11 +107,12 @@ mod tests {
 
     #[test]
     fn a_database_url_names_a_file_or_is_refused() {
-        let check = |url: &str, expected: Result<&str, &str>| match (sqlite_path(url), expected) {
-            (Ok(path), Ok(expected)) => assert_eq!(path, PathBuf::from(expected), "{url}"),
-            (Err(error), Err(reason)) => {
+        let check = |url: &str, expected: Result<&str, &str>| match (url.parse(), expected) {
+            (Ok(Database::Sqlite(path)), Ok(expected)) => assert_eq!(path, PathBuf::from(expected), "{url}"),
+            (Err::<Database, Error>(error), Err(reason)) => {
                 let expected = format!(
-                    "the database URL {reason}; use sqlite:<path>, for example sqlite:/var/lib/clawdbot/sessions.db"
+                    "services.sessionStore.database: the URL {reason}; \
+                     use sqlite:<path>, for example sqlite:/var/lib/sessions.db"
                 );
                 assert_eq!(error.to_string(), expected, "{url}");
             }
@@ -139,12 +151,14 @@ mod tests {
             let document = Document::from_text(text, Path::new("clawdbot.json"), &sources).unwrap();
             let Config { database, max_concurrent_calls, session, .. } = Config::load(&document).unwrap();
             let SessionConfig { lease_ms, wait_ms, window_messages } = session;
-            assert_eq!((&*database, max_concurrent_calls, lease_ms, wait_ms, window_messages), expected);
+            let Database::Sqlite(path) = database;
+            let database = path.to_str().unwrap();
+            assert_eq!((database, max_concurrent_calls, lease_ms, wait_ms, window_messages), expected);
         };
-        check("{}", ("sqlite:/state/sessions.db", 1024, 30_000, 30_000, 200));
+        check("{}", ("/state/sessions.db", 1024, 30_000, 30_000, 200));
         check(
             "{services: {sessionStore: {database: 'sqlite:x.db', maxConcurrentCalls: 7}}, session: {leaseMs: 1000}}",
-            ("sqlite:x.db", 7, 1000, 30_000, 200),
+            ("x.db", 7, 1000, 30_000, 200),
         );
     }
 }

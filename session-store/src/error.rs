@@ -14,7 +14,7 @@ pub enum Error {
     #[error(transparent)]
     Config(#[from] config::Error),
     /// The database URL names no database that this program can open.
-    #[error("the database URL {0}; use sqlite:<path>, for example sqlite:/var/lib/clawdbot/sessions.db")]
+    #[error("services.sessionStore.database: the URL {0}; use sqlite:<path>, for example sqlite:/var/lib/sessions.db")]
     Url(String),
     /// The database file or its folder cannot be made.
     #[error("cannot create {}", path.display())]

@@ -13,6 +13,6 @@ mod sqlite;
 mod store;
 mod turn;
 
-pub use config::{Config, SessionConfig};
+pub use config::{Config, Database, SessionConfig};
 pub use error::Error;
 pub use service::Service;

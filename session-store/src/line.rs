@@ -11,8 +11,7 @@ use crate::Error;
 
 /// How many may stand in one line, the first included.
 const MAX_PER_SESSION: usize = 32;
-/// How many may wait in all lines together: fewer than there may be calls, or those who wait could keep out those that
-/// they wait for.
+/// How many may wait in all lines together.
 const MAX_WAITING: usize = 512;
 
 type Queue = VecDeque<Arc<Notify>>;
@@ -33,8 +32,11 @@ pub(crate) struct Place {
 }
 
 impl Lines {
-    pub(crate) fn new() -> Self {
-        Self { queues: Mutex::default(), waiting: Arc::new(Semaphore::new(MAX_WAITING)) }
+    /// Of `max_calls` that there may be at once, at most half wait: else those who wait could keep out those that they
+    /// wait for.
+    pub(crate) fn new(max_calls: usize) -> Self {
+        let waiting = MAX_WAITING.min(max_calls / 2);
+        Self { queues: Mutex::default(), waiting: Arc::new(Semaphore::new(waiting)) }
     }
 
     /// Joins the end of the session's line.

@@ -1,12 +1,11 @@
 //! The first steps of every binary, in their order.
 
-use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::{self, Document, Environment, Sources},
     shutdown,
-    telemetry::{self, LogFormat, Telemetry},
+    telemetry::{self, LogFormat, LogSection, Telemetry},
 };
 
 /// A process that has read its configuration and can log.
@@ -46,21 +45,14 @@ pub enum Error {
     Signals(#[from] std::io::Error),
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct LogSection {
-    format: Option<LogFormat>,
-}
-
 impl Process {
     /// Reads the configuration, starts telemetry, and listens for signals. Called once, inside the tokio runtime.
     pub fn start(identity: Identity, sources: Sources) -> Result<Self, Error> {
         // Fails only if a provider is installed already, and then there is one.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let document = Document::load(&sources)?;
-        let log: LogSection = document.section("log")?;
         let default_format = if identity.logs_to_terminal { LogFormat::Text } else { LogFormat::Json };
-        let log_format = log.format.unwrap_or(default_format);
+        let log_format = LogSection::load(&document)?.format.unwrap_or(default_format);
         let telemetry = Telemetry::start(identity.service_name, identity.log_level, log_format, &sources.environment)?;
         for warning in document.warnings() {
             tracing::warn!("{warning}");

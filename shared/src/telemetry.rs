@@ -8,7 +8,7 @@ use opentelemetry_sdk::{Resource, propagation::TraceContextPropagator, trace::Sd
 use serde::Deserialize;
 use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
 
-use crate::config::Environment;
+use crate::config::{self, Document, Environment};
 
 pub use propagation::{adopt, inject};
 
@@ -20,6 +20,21 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+/// The configuration section `log`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct LogSection {
+    /// How log lines look, if that is said.
+    pub format: Option<LogFormat>,
+}
+
+impl LogSection {
+    /// Reads the section.
+    pub fn load(document: &Document) -> Result<Self, config::Error> {
+        document.section("log")
+    }
 }
 
 /// Why telemetry cannot start.

@@ -70,7 +70,10 @@ async fn serve(process: &Process) -> anyhow::Result<()> {
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
     let listener = grpc::listen(listen).await?;
-    let runner = config.build(store).await?;
+    let runner = tokio::select! {
+        runner = config.build(store) => runner?,
+        () = process.shutdown.cancelled() => return Ok(()),
+    };
     tracing::info!(address = %listener.local_addr()?, "the agent runner is listening");
     let shutdown = process.shutdown.clone();
     let served = grpc::serve(listener, runner.server(), proto::DESCRIPTORS, shutdown, drain, runner.shutdown()).await;

@@ -8,15 +8,19 @@ use std::{
     time::Duration,
 };
 
+use reqwest::{Url, header::HeaderMap};
 use serde::Deserialize;
 use shared::config::{Document, Environment};
 
 use super::Error;
+#[cfg(feature = "local-model")]
+use crate::model::local::{LocalModel, weights};
 use crate::{
     agents::ModelName,
     model::{Model, openai},
 };
 
+const OPENAI: &str = "openai";
 const OPENAI_BASE_URL: &str = "https://api.openai.com/v1";
 const OPENAI_DEFAULT_MODEL: &str = "gpt-5-mini";
 const LOCAL: &str = "local";
@@ -32,26 +36,33 @@ pub(crate) struct Provided {
     pub(crate) names: Arc<[String]>,
 }
 
-/// One provider, as configured.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+/// One provider, checked.
 pub(super) struct Provider {
-    #[serde(default)]
+    kind: Kind,
+    names: Arc<[String]>,
+}
+
+enum Kind {
+    Openai {
+        endpoint: Url,
+        headers: HeaderMap,
+    },
+    #[cfg(feature = "local-model")]
+    Local(weights::Places),
+}
+
+/// One provider, as configured.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Section {
     base_url: String,
-    #[serde(default)]
     api_key: String,
-    #[serde(default)]
     api: Api,
-    #[serde(default)]
     headers: BTreeMap<String, String>,
-    #[serde(default)]
     models: Vec<ListedModel>,
     /// Where the weights of a local model are.
     #[cfg_attr(not(feature = "local-model"), expect(dead_code, reason = "only the embedded model has weights"))]
     path: Option<PathBuf>,
-    /// Where weights that are fetched are kept.
-    #[serde(skip)]
-    cache_dir: PathBuf,
 }
 
 /// The protocol that a provider speaks.
@@ -69,45 +80,40 @@ struct ListedModel {
 }
 
 impl fmt::Debug for Provider {
-    /// Leaves out what may be secret: the key and the headers.
+    /// Leaves out what may be secret: the headers.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("Provider")
-            .field("base_url", &self.base_url)
-            .field("api", &self.api)
-            .field("models", &self.models)
-            .finish_non_exhaustive()
+        formatter.debug_struct("Provider").field("names", &self.names).finish_non_exhaustive()
     }
 }
 
-/// Reads `models.providers`, and adds what the environment and this build give: `openai` for `OPENAI_API_KEY`, and the
-/// embedded model.
+/// Reads `models.providers`, and adds what the environment and this build give: `openai` for `OPENAI_API_KEY` or
+/// `OPENAI_BASE_URL`, and the embedded model.
 pub(super) fn load(document: &Document, environment: &Environment) -> Result<BTreeMap<String, Provider>, Error> {
-    let mut providers: BTreeMap<String, Provider> = document.section("models.providers")?;
-    if let (Some(api_key), false) = (environment.get("OPENAI_API_KEY"), providers.contains_key("openai")) {
-        let base_url = environment.get("OPENAI_BASE_URL").unwrap_or(OPENAI_BASE_URL);
-        providers.insert("openai".to_owned(), Provider::new(Api::OpenaiCompletions, base_url, api_key));
+    let mut sections: BTreeMap<String, Section> = document.section("models.providers")?;
+    let (api_key, base_url) = (environment.get("OPENAI_API_KEY"), environment.get("OPENAI_BASE_URL"));
+    if api_key.is_some() || base_url.is_some() {
+        sections.entry(OPENAI.to_owned()).or_insert_with(|| Section {
+            base_url: base_url.unwrap_or(OPENAI_BASE_URL).to_owned(),
+            api_key: api_key.unwrap_or_default().to_owned(),
+            ..Section::default()
+        });
     }
     if cfg!(feature = "local-model") {
-        providers.entry(LOCAL.to_owned()).or_insert_with(|| Provider::new(Api::Local, "", ""));
+        sections.entry(LOCAL.to_owned()).or_insert_with(|| Section { api: Api::Local, ..Section::default() });
     }
-    let cache_dir = cache_dir(environment);
-    for (id, provider) in &mut providers {
-        provider.check(id)?;
-        provider.cache_dir.clone_from(&cache_dir);
-    }
-    Ok(providers)
+    let check = |(id, section): (String, Section)| Ok((id.clone(), section.check(&id, environment)?));
+    sections.into_iter().map(check).collect()
 }
 
-/// The model of agents that name none: OpenAI's if there is a key, else the first that a provider lists, else the
-/// embedded one.
+/// The model of agents that name none: OpenAI's if there is a key, else the first that a provider lists, in the order of
+/// the providers' ids, else the embedded one.
 pub(super) fn default_model(providers: &BTreeMap<String, Provider>) -> Result<ModelName, Error> {
     let named = |provider: &str, model: &str| ModelName { provider: provider.to_owned(), model: model.to_owned() };
-    if let Some(openai) = providers.get("openai") {
-        let first = openai.models.first().map_or(OPENAI_DEFAULT_MODEL, |model| &model.id);
-        return Ok(named("openai", first));
+    if let Some(openai) = providers.get(OPENAI) {
+        let first = openai.names.first().map_or(OPENAI_DEFAULT_MODEL, String::as_str);
+        return Ok(named(OPENAI, first));
     }
-    let first = providers.iter().find_map(|(id, provider)| Some(named(id, &provider.models.first()?.id)));
+    let first = providers.iter().find_map(|(id, provider)| Some(named(id, provider.names.first()?)));
     if let Some(first) = first {
         return Ok(first);
     }
@@ -129,65 +135,56 @@ pub(super) async fn build(
     idle_timeout: Duration,
 ) -> Result<Models, Error> {
     let mut models = Models::new();
-    for (id, provider) in providers {
-        let names = provider.models.iter().map(|model| model.id.clone()).collect();
-        let model: Arc<dyn Model> = match provider.api {
-            Api::OpenaiCompletions => Arc::new(provider.openai(&id, idle_timeout)?),
-            Api::Local if wanted.contains(&id) => provider.local().await?,
-            Api::Local => continue,
+    for (id, Provider { kind, names }) in providers {
+        let model: Arc<dyn Model> = match kind {
+            Kind::Openai { endpoint, headers } => Arc::new(openai::OpenAi::new(&id, endpoint, headers, idle_timeout)?),
+            #[cfg(feature = "local-model")]
+            Kind::Local(places) if wanted.contains(&id) => local(&places).await?,
+            #[cfg(feature = "local-model")]
+            Kind::Local(_) => continue,
         };
         models.insert(id, Provided { model, names });
     }
     Ok(models)
 }
 
-impl Provider {
-    fn new(api: Api, base_url: &str, api_key: &str) -> Self {
-        Self {
-            base_url: base_url.to_owned(),
-            api_key: api_key.to_owned(),
-            api,
-            headers: BTreeMap::new(),
-            models: Vec::new(),
-            path: None,
-            cache_dir: PathBuf::new(),
-        }
+#[cfg(feature = "local-model")]
+async fn local(places: &weights::Places) -> Result<Arc<dyn Model>, Error> {
+    let path = weights::find_or_fetch(places).await?;
+    let loading = tokio::task::spawn_blocking(move || LocalModel::load(&path));
+    Ok(Arc::new(loading.await.expect("loading does not panic")?))
+}
+
+impl Section {
+    fn check(self, id: &str, environment: &Environment) -> Result<Provider, Error> {
+        let names = self.models.iter().map(|model| model.id.clone()).collect();
+        let kind = match self.api {
+            Api::OpenaiCompletions => self.openai(id)?,
+            Api::Local => self.local(id, environment)?,
+        };
+        Ok(Provider { kind, names })
     }
 
-    fn check(&self, id: &str) -> Result<(), Error> {
-        match self.api {
-            Api::OpenaiCompletions if self.base_url.is_empty() => {
-                Err(invalid(id, "baseUrl", "is needed, for example http://127.0.0.1:11434/v1"))
-            }
-            Api::Local if cfg!(not(feature = "local-model")) => {
-                Err(invalid(id, "api", "`local` needs a build with the feature `local-model`"))
-            }
-            Api::OpenaiCompletions | Api::Local => Ok(()),
+    fn openai(self, id: &str) -> Result<Kind, Error> {
+        if self.base_url.is_empty() {
+            return Err(invalid(id, "baseUrl", "is needed, for example http://127.0.0.1:11434/v1"));
         }
-    }
-
-    fn openai(self, id: &str, idle_timeout: Duration) -> Result<openai::OpenAi, Error> {
         let endpoint = openai::endpoint(&self.base_url)
             .map_err(|error| invalid(id, "baseUrl", &format!("`{}` is no http(s) URL: {error}", self.base_url)))?;
         let headers = openai::headers(&self.api_key, &self.headers)
             .map_err(|name| invalid(id, &name, "holds what no HTTP header may"))?;
-        Ok(openai::OpenAi::new(id, endpoint, headers, idle_timeout)?)
+        Ok(Kind::Openai { endpoint, headers })
     }
 
     #[cfg(feature = "local-model")]
-    async fn local(self) -> Result<Arc<dyn Model>, Error> {
-        use crate::model::local::{LocalModel, weights};
-
-        let places = weights::Places { configured: self.path, cache_dir: self.cache_dir };
-        let path = weights::find_or_fetch(&places).await?;
-        let loading = tokio::task::spawn_blocking(move || LocalModel::load(&path));
-        Ok(Arc::new(loading.await.expect("loading does not panic")?))
+    #[expect(clippy::unnecessary_wraps, reason = "the other build refuses")]
+    fn local(self, _: &str, environment: &Environment) -> Result<Kind, Error> {
+        Ok(Kind::Local(weights::Places { configured: self.path, cache_dir: cache_dir(environment) }))
     }
 
     #[cfg(not(feature = "local-model"))]
-    #[expect(clippy::unused_async, reason = "the other build waits")]
-    async fn local(self) -> Result<Arc<dyn Model>, Error> {
-        unreachable!("`check` refuses local providers in this build")
+    fn local(self, id: &str, _: &Environment) -> Result<Kind, Error> {
+        Err(invalid(id, "api", "`local` needs a build with the feature `local-model`"))
     }
 }
 
@@ -196,6 +193,7 @@ fn invalid(id: &str, field: &str, reason: &str) -> Error {
 }
 
 /// `$XDG_CACHE_HOME/clawdbot/models`, or the same under `~/.cache`.
+#[cfg(feature = "local-model")]
 fn cache_dir(environment: &Environment) -> PathBuf {
     let caches = match (environment.get("XDG_CACHE_HOME"), environment.get("HOME")) {
         (Some(caches), _) => PathBuf::from(caches),

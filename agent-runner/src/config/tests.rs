@@ -21,6 +21,8 @@ fn models(config: &Config) -> Vec<String> {
 fn without_a_file_the_key_names_the_provider() {
     let config = load("{}", &[("OPENAI_API_KEY", "k")]).expect("usable");
     assert_eq!(models(&config), ["main=openai/gpt-5-mini"]);
+    let environment = [("OPENAI_BASE_URL", "http://127.0.0.1:11434/v1"), ("CLAWDBOT_MODEL", "openai/llama3.2")];
+    assert_eq!(models(&load("{}", &environment).expect("usable")), ["main=openai/llama3.2"]);
 }
 
 #[cfg(feature = "local-model")]
@@ -65,6 +67,12 @@ fn what_makes_no_sense_is_named() {
     check("{agents: {defaults: {model: 'gpt'}}}", "agents.defaults.model");
     check("{models: {providers: {x: {}}}}", "models.providers.x.baseUrl: is needed");
     check("{models: {providers: {x: {api: 'telepathy'}}}}", "models.providers.x.api");
+    check(
+        "{models: {providers: {x: {baseUrl: 'ftp://h'}}}}",
+        "models.providers.x.baseUrl: `ftp://h` is no http(s) URL",
+    );
+    let header = "{models: {providers: {x: {baseUrl: 'http://h', headers: {'a b': 'c'}}}}}";
+    check(header, "models.providers.x.headers.a b: holds what no HTTP header may");
 }
 
 #[test]

@@ -112,6 +112,9 @@ async fn a_bad_configuration_is_refused_by_its_key() {
     let bad = [
         (json!({"gateway": {"drainMs": "many"}}), vec!["gateway.drainMs"]),
         (json!({"gateway": {"http": {"keepAliveMs": -1}}}), vec!["gateway.http.keepAliveMs"]),
+        (json!({"log": {"format": "pretty"}}), vec!["log.format"]),
+        (json!({"services": {"sessionStore": {"database": "mysql://db"}}}), vec!["services.sessionStore.database"]),
+        (json!({"models": {"providers": {"stub": {"baseUrl": "ftp://h"}}}}), vec!["models.providers.stub.baseUrl"]),
         (
             json!({"services": {"agentRunner": {"lisen": "127.0.0.1:1"}}}),
             vec!["services.agentRunner.lisen", "did you mean", "listen"],

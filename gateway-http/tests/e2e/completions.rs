@@ -14,6 +14,8 @@ each_topology![
     an_answer_without_text_is_an_answer,
     an_answer_cut_by_its_limit_says_so,
     options_reach_the_provider,
+    a_header_names_another_model,
+    the_environment_alone_names_a_provider,
     options_that_are_not_given_are_not_sent,
     a_message_of_more_than_a_megabyte_is_taken,
 ];
@@ -94,6 +96,31 @@ async fn options_reach_the_provider(topology: Topology) {
 fn with_fields(gateway: &Gateway, fields: &Value) -> Request {
     let fields = fields.as_object().unwrap();
     fields.iter().fold(gateway.ask("hi"), |request, (name, value)| request.with(name, value.clone()))
+}
+
+async fn a_header_names_another_model(topology: Topology) {
+    let listed = json!({"models": {"providers": {"stub": {"models": [{"id": "test-model"}, {"id": "other/model"}]}}}});
+    let gateway = Gateway::with_config(topology, listed).await;
+    for name in ["x-clawdbot-model", "x-openclaw-model", "x-moltbot-model"] {
+        gateway.ask("hi").header(name, "stub/other/model").send().await.content();
+        assert_eq!(gateway.provider.last_asked().body["model"], "other/model");
+    }
+    for model in ["stub/unlisted", "nobody/model", "model"] {
+        let refused = gateway.ask("hi").header("x-clawdbot-model", model).send().await;
+        let error = refused.assert_error(400, "invalid_request_error", "invalid_value");
+        assert_eq!(error["param"], "x-clawdbot-model", "{model}");
+    }
+}
+
+async fn the_environment_alone_names_a_provider(topology: Topology) {
+    let prepared = Gateway::on(topology).await.config(json!({"models": null, "agents": null}));
+    let base_url = prepared.provider_url();
+    let prepared = prepared.env("OPENAI_API_KEY", "key-of-the-environment").env("OPENAI_BASE_URL", &base_url);
+    let gateway = prepared.env("CLAWDBOT_MODEL", "openai/some-model").start().await;
+    assert_eq!(gateway.ask("hi").user("alice").send().await.content(), "hello");
+    let asked = gateway.provider.last_asked();
+    assert_eq!(asked.header("authorization"), "Bearer key-of-the-environment");
+    assert_eq!(asked.body["model"], "some-model");
 }
 
 async fn options_that_are_not_given_are_not_sent(topology: Topology) {

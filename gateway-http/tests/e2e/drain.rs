@@ -1,13 +1,16 @@
 //! A service that is told to go finishes what it has begun, and begins nothing new.
 
+use serde_json::json;
+
 use crate::{
-    harness::{EventStream, Gateway, Signal, Topology, each_topology, eventually, run},
+    harness::{EventStream, Gateway, Signal, Topology, assert_error, each_topology, eventually, run},
     provider::{Gate, Reply},
 };
 
 each_topology![
     a_stream_in_flight_is_finished,
     an_answer_in_flight_is_finished,
+    what_outlasts_the_drain_ends_with_an_error,
     an_idle_gateway_goes_at_once,
     every_process_goes_in_peace,
 ];
@@ -47,6 +50,21 @@ async fn an_answer_in_flight_is_finished(topology: Topology) {
     eventually("the gateway is no longer ready", async || !gateway.is_ready().await).await;
     gate.open();
     assert_eq!(answer.await.unwrap().content(), "hello");
+    assert_eq!(gateway.front().exit().await.code(), Some(0));
+}
+
+async fn what_outlasts_the_drain_ends_with_an_error(topology: Topology) {
+    let hasty = json!({"gateway": {"drainMs": 100}});
+    let mut gateway = Gateway::with_config(topology, hasty).await;
+    gateway.provider.answers_once(Reply::stream().delta("one ").hang());
+    gateway.provider.answers_once(Reply::silence());
+    let mut stream = gateway.ask("count").stream().await;
+    stream.text("one ").await;
+    let answer = tokio::spawn(gateway.ask("hi").send());
+    gateway.provider.request(2).await;
+    gateway.front().signal(Signal::SIGTERM);
+    assert_error(&stream.end().await.error(), "api_error", "unavailable");
+    answer.await.unwrap().assert_error(503, "api_error", "unavailable");
     assert_eq!(gateway.front().exit().await.code(), Some(0));
 }
 

@@ -2,7 +2,7 @@
 
 use crate::{
     harness::{Gateway, Topology, assert_error, run},
-    provider::Reply,
+    provider::{Gate, Reply},
 };
 
 #[tokio::test]
@@ -15,6 +15,26 @@ async fn without_its_store_a_session_is_unavailable() {
         answer.assert_error(503, "api_error", "unavailable");
         assert_says_when_to_retry(answer.header("retry-after"));
         assert_eq!(gateway.provider.asked().len(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_turn_that_ends_while_the_store_restarts_is_kept() {
+    run(async {
+        let mut gateway = Gateway::start(Topology::ThreeProcesses).await;
+        let gate = Gate::default();
+        let reply = Reply::stream().delta("first").wait_for(&gate).finish("stop").usage(7, 3).done();
+        gateway.provider.answers_once(reply);
+        let mut stream = gateway.ask("one").user("alice").stream().await;
+        stream.text("first").await;
+        gateway.kill("session-store").await;
+        gate.open();
+        gateway.revive("session-store");
+        assert_eq!(stream.end().await.content(), "first");
+        assert_eq!(gateway.ask("two").user("alice").send().await.content(), "hello");
+        let asked = gateway.provider.last_asked();
+        assert_eq!(asked.conversation(), ["user: one", "assistant: first", "user: two"]);
     })
     .await;
 }

@@ -136,7 +136,7 @@ async fn a_provider_that_stays_silent_is_a_timeout(topology: Topology) {
 }
 
 async fn a_provider_that_falls_silent_is_a_timeout(topology: Topology) {
-    let soon = json!({"agents": {"defaults": {"timeoutSeconds": 1}}});
+    let soon = json!({"agents": {"defaults": {"idleTimeoutSeconds": 1}}});
     let gateway = Gateway::with_config(topology, soon).await;
     check(&gateway, Reply::stream().delta("half an ans").hang(), TIMEOUT).await;
 }

@@ -42,7 +42,7 @@ impl Database {
 
     pub(crate) async fn open_with(&self, session: SessionConfig) -> Store {
         let listen = ([127, 0, 0, 1], 0).into();
-        let config = Config { database: self.url.clone(), listen, max_concurrent_calls: 1000, session };
+        let config = Config { database: self.url.parse().unwrap(), listen, max_concurrent_calls: 1000, session };
         let service = config.build().await.unwrap();
         let client = SessionStoreClient::new(transport::local(service.server()))
             .max_decoding_message_size(MAX_MESSAGE_BYTES)

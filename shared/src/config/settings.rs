@@ -100,7 +100,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting::new("services.agentRunner.drainMs", Kind::Integer, "30000", "time for open runs to end at shutdown"),
     Setting::new("services.sessionStore.url", Kind::Text, "http://127.0.0.1:18791", "stores as seen by the runner, separated by commas").or_environment("CLAWDBOT_SESSION_STORE_URL"),
     Setting::new("services.sessionStore.listen", Kind::Text, "127.0.0.1:18791", "address the store listens on").or_environment("CLAWDBOT_SESSION_STORE_LISTEN"),
-    Setting::new("services.sessionStore.database", Kind::Secret, "sqlite:<state>/sessions.db", "where sessions are kept").or_environment("CLAWDBOT_SESSION_STORE_DATABASE"),
+    Setting::new("services.sessionStore.database", Kind::Secret, "`sqlite:<state>/sessions.db`", "where sessions are kept").or_environment("CLAWDBOT_SESSION_STORE_DATABASE"),
     Setting::new("services.sessionStore.maxConcurrentCalls", Kind::Integer, "1024", "calls at a time, more are refused"),
     Setting::new("services.sessionStore.callTimeoutMs", Kind::Integer, "10000", "time for one call to the store"),
 
@@ -113,7 +113,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting::new("models.providers.<id>.headers.<name>", Kind::Secret, "", "header for each request to the provider"),
     Setting::new("models.providers.<id>.models[].id", Kind::Text, "", "name of a model at the provider"),
 
-    Setting::new("agents.defaults.model", Kind::Structure, "the first model there is", "`provider/model`, or an object with it as `primary`").or_environment("CLAWDBOT_MODEL"),
+    Setting::new("agents.defaults.model", Kind::Structure, "OpenAI's if it has a key, else the first that is listed, else the embedded one", "`provider/model`, or an object with it as `primary`").or_environment("CLAWDBOT_MODEL"),
     Setting::new("agents.defaults.model.primary", Kind::Text, "", "`provider/model`"),
     Setting::new("agents.defaults.systemPrompt", Kind::Text, "", "start of every prompt"),
     Setting::new("agents.defaults.timeoutSeconds", Kind::Integer, "600", "time for one run"),

@@ -22,10 +22,14 @@ use crate::{arguments::Agent, stack::Stack};
 const INTERRUPTED: u8 = 130;
 
 pub(crate) async fn run(process: &Process, asked: Agent) -> anyhow::Result<ExitCode> {
-    let stack = Stack::build(&process.document, &process.environment).await?;
+    let interrupted = || Ok(ExitCode::from(INTERRUPTED));
+    let stack = tokio::select! {
+        stack = Stack::build(&process.document, &process.environment) => stack?,
+        () = process.shutdown.cancelled() => return interrupted(),
+    };
     let outcome = tokio::select! {
         outcome = ask(stack.runner(), asked) => outcome,
-        () = process.shutdown.cancelled() => Ok(ExitCode::from(INTERRUPTED)),
+        () = process.shutdown.cancelled() => interrupted(),
     };
     stack.shutdown().await;
     outcome

@@ -27,8 +27,8 @@ const FILE_NAME: &str = "gateway.token";
 pub(crate) fn ensure(mut sources: Sources) -> anyhow::Result<(Sources, Token)> {
     let document = Document::load(&sources)?;
     match gateway_http::Config::load(&document) {
-        Err(gateway_http::Error::NoSecret { key: "token", listen, .. }) if listen.ip().is_loopback() => {}
         Ok(_) => return Ok((sources, Token::Configured)),
+        Err(error) if error.asks_for_a_local_token() => {}
         Err(error) => return Err(error.into()),
     }
     let path = document.state_dir().join(FILE_NAME);

@@ -110,6 +110,13 @@ impl Gateway {
         process.exit().await;
     }
 
+    /// Starts the process with this name once more, at the same place and on the same state.
+    pub(crate) fn revive(&mut self, name: &str) {
+        let again = self.spawn_where(|candidate| candidate == name);
+        self.processes.retain(|process| process.name() != name);
+        self.processes.extend(again);
+    }
+
     /// Ends every process with `signal` and starts them anew, on the same state.
     pub(crate) async fn restart(&mut self, signal: Signal) {
         for process in &mut self.processes {
@@ -144,12 +151,16 @@ impl Gateway {
     }
 
     fn spawn(&self) -> Vec<Process> {
+        self.spawn_where(|_| true)
+    }
+
+    fn spawn_where(&self, is_wanted: impl Fn(&str) -> bool) -> Vec<Process> {
         let start = |(name, binary): (&str, PathBuf)| {
             let mut command = self.installation.command(&binary);
             command.envs(self.ports.env(self.topology));
             Process::spawn(name, command, &self.installation.logs())
         };
-        binaries(self.topology).into_iter().map(start).collect()
+        binaries(self.topology).into_iter().filter(|(name, _)| is_wanted(name)).map(start).collect()
     }
 
     /// Waits until every process listens; false when one found its port taken.
@@ -212,6 +223,11 @@ impl Builder {
     pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.installation.set_env(name, value);
         self
+    }
+
+    /// Where the stub provider listens.
+    pub(crate) fn provider_url(&self) -> String {
+        self.provider.base_url()
     }
 
     /// Leaves a variable unset that is otherwise set.
