@@ -43,12 +43,15 @@ pub(super) struct Provider {
 }
 
 enum Kind {
-    Openai {
-        endpoint: Url,
-        headers: HeaderMap,
-    },
-    #[cfg(feature = "local-model")]
-    Local(weights::Places),
+    Openai { endpoint: Url, headers: HeaderMap },
+    Local(LocalFiles),
+}
+
+/// Where the embedded model's weights may be.
+#[cfg_attr(not(feature = "local-model"), expect(dead_code, reason = "only the embedded model has weights"))]
+struct LocalFiles {
+    configured: Option<PathBuf>,
+    cache_dir: PathBuf,
 }
 
 /// One provider, as configured.
@@ -61,7 +64,6 @@ struct Section {
     headers: BTreeMap<String, String>,
     models: Vec<ListedModel>,
     /// Where the weights of a local model are.
-    #[cfg_attr(not(feature = "local-model"), expect(dead_code, reason = "only the embedded model has weights"))]
     path: Option<PathBuf>,
 }
 
@@ -138,9 +140,7 @@ pub(super) async fn build(
     for (id, Provider { kind, names }) in providers {
         let model: Arc<dyn Model> = match kind {
             Kind::Openai { endpoint, headers } => Arc::new(openai::OpenAi::new(&id, endpoint, headers, idle_timeout)?),
-            #[cfg(feature = "local-model")]
-            Kind::Local(places) if wanted.contains(&id) => local(&places).await?,
-            #[cfg(feature = "local-model")]
+            Kind::Local(files) if wanted.contains(&id) => local(&id, files).await?,
             Kind::Local(_) => continue,
         };
         models.insert(id, Provided { model, names });
@@ -149,10 +149,20 @@ pub(super) async fn build(
 }
 
 #[cfg(feature = "local-model")]
-async fn local(places: &weights::Places) -> Result<Arc<dyn Model>, Error> {
-    let path = weights::find_or_fetch(places).await?;
+async fn local(_: &str, files: LocalFiles) -> Result<Arc<dyn Model>, Error> {
+    let places = weights::Places { configured: files.configured, cache_dir: files.cache_dir };
+    let path = weights::find_or_fetch(&places).await?;
     let loading = tokio::task::spawn_blocking(move || LocalModel::load(&path));
     Ok(Arc::new(loading.await.expect("loading does not panic")?))
+}
+
+#[cfg(not(feature = "local-model"))]
+fn local(id: &str, _: LocalFiles) -> std::future::Ready<Result<Arc<dyn Model>, Error>> {
+    std::future::ready(Err(needs_feature(id)))
+}
+
+fn needs_feature(id: &str) -> Error {
+    invalid(id, "api", "`local` needs a build with the feature `local-model`")
 }
 
 impl Section {
@@ -160,7 +170,8 @@ impl Section {
         let names = self.models.iter().map(|model| model.id.clone()).collect();
         let kind = match self.api {
             Api::OpenaiCompletions => self.openai(id)?,
-            Api::Local => self.local(id, environment)?,
+            Api::Local if cfg!(not(feature = "local-model")) => return Err(needs_feature(id)),
+            Api::Local => Kind::Local(LocalFiles { configured: self.path, cache_dir: cache_dir(environment) }),
         };
         Ok(Provider { kind, names })
     }
@@ -175,17 +186,6 @@ impl Section {
             .map_err(|name| invalid(id, &name, "holds what no HTTP header may"))?;
         Ok(Kind::Openai { endpoint, headers })
     }
-
-    #[cfg(feature = "local-model")]
-    #[expect(clippy::unnecessary_wraps, reason = "the other build refuses")]
-    fn local(self, _: &str, environment: &Environment) -> Result<Kind, Error> {
-        Ok(Kind::Local(weights::Places { configured: self.path, cache_dir: cache_dir(environment) }))
-    }
-
-    #[cfg(not(feature = "local-model"))]
-    fn local(self, id: &str, _: &Environment) -> Result<Kind, Error> {
-        Err(invalid(id, "api", "`local` needs a build with the feature `local-model`"))
-    }
 }
 
 fn invalid(id: &str, field: &str, reason: &str) -> Error {
@@ -193,7 +193,6 @@ fn invalid(id: &str, field: &str, reason: &str) -> Error {
 }
 
 /// `$XDG_CACHE_HOME/clawdbot/models`, or the same under `~/.cache`.
-#[cfg(feature = "local-model")]
 fn cache_dir(environment: &Environment) -> PathBuf {
     let caches = match (environment.get("XDG_CACHE_HOME"), environment.get("HOME")) {
         (Some(caches), _) => PathBuf::from(caches),
