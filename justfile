@@ -42,7 +42,7 @@ doc:
 [private]
 lint-dependencies:
     command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
-    cargo deny check --config .deny.toml bans licenses sources
+    cargo deny --config .deny.toml check bans licenses sources
     tree=$(cargo tree --package gateway-http) && ! grep -E ' (agent-runner|session-store) v' <<<"$tree"
 
 # The binaries that the end-to-end tests start.
