@@ -1,11 +1,15 @@
 //! The choice of the next token.
 
+use std::collections::HashMap;
+
 use proto::agent::v1::GenerationOptions;
 
 /// What the model's authors recommend; a model this small rambles at more.
 const DEFAULT_TEMPERATURE: f32 = 0.2;
 /// What the model's authors recommend.
 const DEFAULT_TOP_P: f32 = 0.9;
+/// Keeps a model this small from saying the same thing over and over. A greedy draw is left as it is.
+const DEFAULT_FREQUENCY_PENALTY: f32 = 0.4;
 /// Below this, dividing by the temperature would overflow, and the draw is certain anyway.
 const COLDEST: f32 = 1e-3;
 
@@ -13,23 +17,41 @@ const COLDEST: f32 = 1e-3;
 pub(super) struct Sampler {
     temperature: f32,
     top_p: f32,
+    frequency_penalty: f32,
+    presence_penalty: f32,
+    /// How often each token has been drawn.
+    drawn: HashMap<u32, f32>,
     random: fastrand::Rng,
 }
 
 impl Sampler {
-    /// Reads `temperature`, `top_p` and `seed`.
+    /// Reads `temperature`, `top_p`, `frequency_penalty`, `presence_penalty` and `seed`.
     pub(super) fn new(options: &GenerationOptions) -> Self {
         let temperature = options.temperature.map_or(DEFAULT_TEMPERATURE, narrow);
+        let temperature = if temperature < COLDEST { 0.0 } else { temperature };
+        let frequency_penalty = if temperature == 0.0 { 0.0 } else { DEFAULT_FREQUENCY_PENALTY };
         Self {
-            temperature: if temperature < COLDEST { 0.0 } else { temperature },
+            temperature,
             top_p: options.top_p.map_or(DEFAULT_TOP_P, narrow).clamp(0.0, 1.0),
+            frequency_penalty: options.frequency_penalty.map_or(frequency_penalty, narrow),
+            presence_penalty: options.presence_penalty.map_or(0.0, narrow),
+            drawn: HashMap::new(),
             random: options.seed.map_or_else(fastrand::Rng::new, |seed| fastrand::Rng::with_seed(seed.cast_unsigned())),
         }
     }
 
-    /// Draws the next token by its score.
+    /// Draws the next token by its score, less what it costs to be drawn again.
     pub(super) fn draw(&mut self, scores: &[f32]) -> u32 {
         let mut candidates: Vec<(u32, f32)> = (0..).zip(scores.iter().copied()).collect();
+        for (token, times) in &self.drawn {
+            candidates[*token as usize].1 -= self.frequency_penalty * times + self.presence_penalty;
+        }
+        let token = self.choose(candidates);
+        *self.drawn.entry(token).or_default() += 1.0;
+        token
+    }
+
+    fn choose(&mut self, mut candidates: Vec<(u32, f32)>) -> u32 {
         let best = candidates.iter().copied().reduce(|best, other| if other.1 > best.1 { other } else { best });
         let best = best.expect("a vocabulary is not empty");
         if self.temperature == 0.0 {
@@ -96,13 +118,35 @@ mod tests {
     fn only_the_nucleus_is_drawn_from() {
         let scores = [0.5_f32.ln(), 0.3_f32.ln(), 0.15_f32.ln(), 0.05_f32.ln()];
         let draws = |top_p| {
-            let options =
-                GenerationOptions { temperature: Some(1.0), top_p: Some(top_p), seed: Some(7), ..Default::default() };
+            let options = GenerationOptions {
+                temperature: Some(1.0),
+                top_p: Some(top_p),
+                frequency_penalty: Some(0.0),
+                seed: Some(7),
+                ..Default::default()
+            };
             draws(&options, &scores)
         };
         assert_eq!(draws(0.0), BTreeSet::from([0]));
         assert_eq!(draws(0.75), BTreeSet::from([0, 1]));
         assert_eq!(draws(1.0), BTreeSet::from([0, 1, 2, 3]));
+    }
+
+    #[test]
+    fn what_was_drawn_before_is_less_likely() {
+        let drawn = |frequency_penalty, presence_penalty| {
+            let options = GenerationOptions {
+                temperature: Some(0.0),
+                frequency_penalty: Some(frequency_penalty),
+                presence_penalty: Some(presence_penalty),
+                ..Default::default()
+            };
+            let mut sampler = Sampler::new(&options);
+            (0..6).map(|_| sampler.draw(&[1.0, 0.5, 0.0])).collect::<Vec<_>>()
+        };
+        assert_eq!(drawn(0.0, 0.0), [0, 0, 0, 0, 0, 0]);
+        assert_eq!(drawn(0.4, 0.0), [0, 0, 1, 0, 1, 2]);
+        assert_eq!(drawn(0.0, 2.0), [0, 1, 2, 0, 0, 0]);
     }
 
     #[test]
