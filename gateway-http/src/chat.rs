@@ -5,6 +5,7 @@ mod content;
 mod envelope;
 mod generation;
 mod messages;
+mod object;
 mod request;
 mod stream;
 mod tools;

@@ -5,7 +5,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     config::{self, Document, Environment, Sources},
     shutdown,
-    telemetry::{self, LogFormat, LogSection, Telemetry},
+    telemetry::{self, LogSection, Telemetry},
 };
 
 /// A process that has read its configuration and can log.
@@ -18,17 +18,6 @@ pub struct Process {
     /// Cancelled when the process is asked to end.
     pub shutdown: CancellationToken,
     telemetry: Telemetry,
-}
-
-/// What the binary is called and how it logs.
-#[derive(Clone, Copy, Debug)]
-pub struct Identity {
-    /// The service's name in traces.
-    pub service_name: &'static str,
-    /// The log level unless `RUST_LOG` says otherwise.
-    pub log_level: &'static str,
-    /// Whether a person reads the log; then it is text unless the configuration says otherwise.
-    pub logs_to_terminal: bool,
 }
 
 /// Why a process cannot begin.
@@ -47,13 +36,14 @@ pub enum Error {
 
 impl Process {
     /// Reads the configuration, starts telemetry, and listens for signals. Called once, inside the tokio runtime.
-    pub fn start(identity: Identity, sources: Sources) -> Result<Self, Error> {
+    ///
+    /// `service_name` is the service's name in traces, and `log_level` holds unless `RUST_LOG` says otherwise.
+    pub fn start(service_name: &'static str, log_level: &str, sources: Sources) -> Result<Self, Error> {
         // Fails only if a provider is installed already, and then there is one.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let document = Document::load(&sources)?;
-        let default_format = if identity.logs_to_terminal { LogFormat::Text } else { LogFormat::Json };
-        let log_format = LogSection::load(&document)?.format.unwrap_or(default_format);
-        let telemetry = Telemetry::start(identity.service_name, identity.log_level, log_format, &sources.environment)?;
+        let log_format = LogSection::load(&document)?.format.unwrap_or_default();
+        let telemetry = Telemetry::start(service_name, log_level, log_format, &sources.environment)?;
         for warning in document.warnings() {
             tracing::warn!("{warning}");
         }

@@ -2,6 +2,8 @@
 
 mod propagation;
 
+use std::io::IsTerminal;
+
 use opentelemetry::{KeyValue, global, trace::TracerProvider};
 use opentelemetry_otlp::SpanExporter;
 use opentelemetry_sdk::{Resource, propagation::TraceContextPropagator, trace::SdkTracerProvider};
@@ -20,6 +22,13 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+impl Default for LogFormat {
+    /// Text when a person reads along.
+    fn default() -> Self {
+        if std::io::stderr().is_terminal() { Self::Text } else { Self::Json }
+    }
 }
 
 /// The configuration section `log`.

@@ -1,6 +1,6 @@
 //! The agent runner as a process of its own.
 
-use std::{env, io::IsTerminal, path::PathBuf};
+use std::{env, path::PathBuf};
 
 use anyhow::Context;
 use clap::Parser;
@@ -9,14 +9,12 @@ use serde::Deserialize;
 use shared::{
     config::{Environment, Sources},
     grpc,
-    process::{Identity, Process},
+    process::Process,
     transport::{self, MAX_MESSAGE_BYTES},
 };
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-const IDENTITY: Identity = Identity { service_name: "agent-runner", log_level: "info", logs_to_terminal: false };
 
 /// Runs the agents: serves `clawdbot.agent.v1.AgentRunner`.
 #[derive(Debug, Parser)]
@@ -54,8 +52,7 @@ impl Arguments {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let sources = Arguments::parse().into_sources();
-    let identity = Identity { logs_to_terminal: std::io::stderr().is_terminal(), ..IDENTITY };
-    let process = Process::start(identity, sources)?;
+    let process = Process::start("agent-runner", "info", sources)?;
     let served = serve(&process).await;
     process.finish();
     served

@@ -1,21 +1,19 @@
 //! The HTTP gateway as a process of its own, in front of a remote runner.
 
-use std::{env, io::IsTerminal, path::PathBuf};
+use std::{env, path::PathBuf};
 
 use anyhow::Context;
 use clap::Parser;
 use serde::Deserialize;
 use shared::{
     config::{Environment, Sources},
-    process::{Identity, Process},
+    process::Process,
     transport,
 };
 use tokio::net::TcpListener;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-const IDENTITY: Identity = Identity { service_name: "gateway-http", log_level: "info", logs_to_terminal: false };
 
 /// Serves the agents to OpenAI clients, over HTTP.
 #[derive(Debug, Parser)]
@@ -57,8 +55,7 @@ impl Arguments {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let sources = Arguments::parse().into_sources();
-    let identity = Identity { logs_to_terminal: std::io::stderr().is_terminal(), ..IDENTITY };
-    let process = Process::start(identity, sources)?;
+    let process = Process::start("gateway-http", "info", sources)?;
     let served = serve(&process).await;
     process.finish();
     served

@@ -8,12 +8,13 @@ use serde::{
     de::{SeqAccess, Visitor},
 };
 
+use super::object::Object;
 use crate::error::ApiError;
 
 /// A message's content as it is written.
 pub(super) enum WireContent {
     Text(String),
-    Parts(Vec<WirePart>),
+    Parts(Vec<Object<WirePart>>),
 }
 
 /// One part as it is written; which fields must be there depends on its type.
@@ -54,7 +55,7 @@ impl WireContent {
         let kinds = match self {
             Self::Text(text) => vec![Kind::Text(text)],
             Self::Parts(parts) => {
-                let named = (0..).zip(parts).map(|(index, part): (usize, _)| part.into_kind(path, index));
+                let named = (0..).zip(parts).map(|(index, Object(part)): (usize, _)| part.into_kind(path, index));
                 named.collect::<Result<_, _>>()?
             }
         };

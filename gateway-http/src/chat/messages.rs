@@ -47,10 +47,10 @@ struct WireFunctionCall {
 
 impl Messages {
     /// Fails when there is nothing to answer. Messages that say nothing are left out.
-    pub(super) fn sort(messages: Vec<WireMessage>) -> Result<Self, ApiError> {
+    pub(super) fn sort(messages: impl Iterator<Item = WireMessage>) -> Result<Self, ApiError> {
         let mut sorted = Self::default();
-        let mut spoken = Vec::with_capacity(messages.len());
-        for (index, message) in messages.into_iter().enumerate() {
+        let mut spoken = Vec::with_capacity(messages.size_hint().0);
+        for (index, message) in messages.enumerate() {
             let message = message.check(&format!("messages[{index}]"))?;
             match message.role() {
                 _ if says_nothing(&message) => {}

@@ -7,6 +7,7 @@ use serde_json::error::Category;
 use super::{
     generation::{WireFormat, WireStop, positive, within},
     messages::{Messages, WireMessage},
+    object::Object,
     tools::{WireTool, WireToolChoice},
 };
 use crate::error::ApiError;
@@ -32,9 +33,9 @@ pub(super) struct ChatRequest {
 #[derive(Deserialize)]
 struct Wire {
     model: Option<String>,
-    messages: Option<Vec<WireMessage>>,
+    messages: Option<Vec<Object<WireMessage>>>,
     stream: Option<bool>,
-    stream_options: Option<StreamOptions>,
+    stream_options: Option<Object<StreamOptions>>,
     user: Option<String>,
     n: Option<u64>,
     temperature: Option<f64>,
@@ -45,10 +46,10 @@ struct Wire {
     seed: Option<i64>,
     frequency_penalty: Option<f64>,
     presence_penalty: Option<f64>,
-    response_format: Option<WireFormat>,
+    response_format: Option<Object<WireFormat>>,
     reasoning_effort: Option<String>,
     parallel_tool_calls: Option<bool>,
-    tools: Option<Vec<WireTool>>,
+    tools: Option<Vec<Object<WireTool>>>,
     tool_choice: Option<WireToolChoice>,
 }
 
@@ -66,12 +67,13 @@ impl ChatRequest {
         }
         let options = wire.options()?;
         let messages = wire.messages.ok_or_else(|| ApiError::invalid_value("messages", "is missing"))?;
-        let tools = wire.tools.unwrap_or_default();
+        let messages = messages.into_iter().map(|Object(message)| message);
+        let tools: Vec<WireTool> = wire.tools.into_iter().flatten().map(|Object(tool)| tool).collect();
         Ok(Self {
             model: wire.model.unwrap_or_else(|| DEFAULT_MODEL.to_owned()),
             messages: Messages::sort(messages)?,
             stream: wire.stream.unwrap_or(false),
-            include_usage: wire.stream_options.and_then(|options| options.include_usage).unwrap_or(false),
+            include_usage: wire.stream_options.and_then(|Object(options)| options.include_usage).unwrap_or(false),
             user: wire.user,
             options,
             tool_choice: wire.tool_choice.map(|choice| choice.check(&tools)).transpose()?.flatten(),
@@ -94,7 +96,7 @@ impl Wire {
             seed: self.seed,
             frequency_penalty: within("frequency_penalty", self.frequency_penalty, -2.0..=2.0)?,
             presence_penalty: within("presence_penalty", self.presence_penalty, -2.0..=2.0)?,
-            response_format: self.response_format.take().map(WireFormat::check).transpose()?.flatten(),
+            response_format: self.response_format.take().map(|Object(format)| format.check()).transpose()?.flatten(),
             reasoning_effort: self.reasoning_effort.take().unwrap_or_default(),
             parallel_tool_calls: self.parallel_tool_calls,
         })
@@ -102,12 +104,8 @@ impl Wire {
 }
 
 fn read(body: &[u8]) -> Result<Wire, ApiError> {
-    let first = body.trim_ascii_start().first();
-    if first.is_some_and(|&byte| byte != b'{') {
-        return Err(ApiError::invalid_json("it must be an object"));
-    }
     let mut json = serde_json::Deserializer::from_slice(body);
-    let wire = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+    let Object(wire) = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let param = error.path().to_string();
         let reason = error.inner().to_string();
         match error.inner().classify() {

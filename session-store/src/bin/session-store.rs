@@ -1,19 +1,18 @@
 //! The session store as a process of its own.
 
-use std::{env, io::IsTerminal, path::PathBuf, time::Duration};
+use std::{env, path::PathBuf, time::Duration};
 
 use anyhow::Context;
 use clap::Parser;
 use shared::{
     config::{Environment, Sources},
     grpc,
-    process::{Identity, Process},
+    process::Process,
 };
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-const IDENTITY: Identity = Identity { service_name: "session-store", log_level: "info", logs_to_terminal: false };
 /// How long calls in flight have to finish once the process is asked to end.
 const DRAIN: Duration = Duration::from_secs(30);
 
@@ -43,8 +42,7 @@ impl Arguments {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let sources = Arguments::parse().into_sources();
-    let identity = Identity { logs_to_terminal: std::io::stderr().is_terminal(), ..IDENTITY };
-    let process = Process::start(identity, sources)?;
+    let process = Process::start("session-store", "info", sources)?;
     let served = serve(&process).await;
     process.finish();
     served

@@ -7,12 +7,12 @@ mod serve;
 mod stack;
 mod token;
 
-use std::{env, io::IsTerminal, process::ExitCode};
+use std::{env, process::ExitCode};
 
 use clap::Parser;
 use shared::{
     config::{Environment, Sources},
-    process::{Identity, Process},
+    process::Process,
 };
 
 use arguments::{Arguments, Command, ConfigCommand};
@@ -20,22 +20,22 @@ use arguments::{Arguments, Command, ConfigCommand};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+const SERVICE_NAME: &str = "clawdbot";
+
 #[tokio::main]
 async fn main() -> anyhow::Result<ExitCode> {
     let Arguments { config, command } = Arguments::parse();
     let environment = Environment::new(env::vars_os());
-    let logs_to_terminal = std::io::stderr().is_terminal();
-    let identity = |log_level| Identity { service_name: "clawdbot", log_level, logs_to_terminal };
     match command.unwrap_or_default() {
         Command::Gateway(gateway) => {
             let (sources, token) = token::ensure(gateway.sources(environment, config))?;
-            let process = Process::start(identity("info"), sources)?;
+            let process = Process::start(SERVICE_NAME, "info", sources)?;
             let served = serve::serve(&process, &token).await;
             process.finish();
             served.map(|()| ExitCode::SUCCESS)
         }
         Command::Agent(asked) => {
-            let process = Process::start(identity("error"), Sources::new(environment, config, []))?;
+            let process = Process::start(SERVICE_NAME, "error", Sources::new(environment, config, []))?;
             let outcome = agent::run(&process, asked).await;
             process.finish();
             outcome

@@ -30,6 +30,11 @@ fn a_field_at_fault_is_named() {
     check(json!({"messages": null}), "messages");
     check(json!({"messages": []}), "messages");
     check(json!({"messages": ["hi"]}), "messages[0]");
+    check(json!({"messages": [["user", "hi"]]}), "messages[0]");
+    check(json!({"messages": [{"role": "user", "content": [["text", "hi"]]}]}), "messages[0].content[0]");
+    check(json!({"stream_options": [true]}), "stream_options");
+    check(json!({"response_format": ["text"]}), "response_format");
+    check(json!({"tools": [["function"]]}), "tools[0]");
     check(json!({"messages": [{"role": "system", "content": "hi"}]}), "messages");
     check(json!({"messages": [{"role": "user", "content": "  "}]}), "messages");
     check(json!({"messages": [{"role": "wizard", "content": "hi"}]}), "messages[0].role");
