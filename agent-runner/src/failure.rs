@@ -29,6 +29,9 @@ pub(crate) enum Failure {
     /// The session was taken over, reset or deleted while the run went on.
     #[error("the session was reset, deleted or taken over while the answer was being written")]
     LeaseLost,
+    /// The session store has as much to do as it may.
+    #[error("the session store has as much to do as it may; try again later")]
+    StoreOverloaded,
     /// The session store did not do its part.
     #[error("the session store is not available")]
     Store(#[source] Status),
@@ -57,13 +60,18 @@ impl Failure {
             Self::Model(model::Error::InvalidRequest(_)) => FailureCode::UpstreamInvalidRequest,
             Self::Model(model::Error::ContextLengthExceeded(_)) => FailureCode::ContextLengthExceeded,
             Self::Model(model::Error::Failed(_)) => FailureCode::UpstreamError,
-            Self::Model(model::Error::Overloaded) => FailureCode::Overloaded,
+            Self::StoreOverloaded | Self::Model(model::Error::Overloaded) => FailureCode::Overloaded,
         }
     }
 
     fn is_retryable(&self) -> bool {
         match self {
-            Self::SessionBusy(_) | Self::LeaseLost | Self::Store(_) | Self::TimedOut(_) | Self::ShuttingDown => true,
+            Self::SessionBusy(_)
+            | Self::LeaseLost
+            | Self::StoreOverloaded
+            | Self::Store(_)
+            | Self::TimedOut(_)
+            | Self::ShuttingDown => true,
             Self::Invalid { .. } | Self::Cancelled => false,
             Self::Model(error) => match error {
                 model::Error::RateLimited { .. }

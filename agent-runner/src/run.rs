@@ -249,7 +249,11 @@ fn log(run_id: &str, failure: &Failure) {
         Failure::Invalid { .. } => tracing::info!(run.id = run_id, %failure, "the run was refused"),
         Failure::Store(status) => tracing::error!(run.id = run_id, %status, "the session store failed a run"),
         // The message may quote the provider, and the provider the prompt.
-        Failure::Model(_) | Failure::SessionBusy(_) | Failure::LeaseLost | Failure::TimedOut(_) => {
+        Failure::Model(_)
+        | Failure::SessionBusy(_)
+        | Failure::StoreOverloaded
+        | Failure::LeaseLost
+        | Failure::TimedOut(_) => {
             tracing::warn!(run.id = run_id, error.code = failure.code().as_str_name(), "the run failed");
         }
     }

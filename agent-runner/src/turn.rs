@@ -6,7 +6,7 @@ use proto::session::v1::{
     AbandonTurnRequest, BeginTurnRequest, CommitTurnRequest, Lease, Message, RenewLeaseRequest, Usage,
     session_store_client::SessionStoreClient,
 };
-use shared::transport::Transport;
+use shared::transport::{Transport, is_overload};
 use tokio::time::Instant;
 use tonic::{Code, Request};
 
@@ -72,6 +72,7 @@ impl Store {
         let request = within(self.times.wait + self.times.call_timeout, request);
         let begun = match self.client.clone().begin_turn(request).await {
             Ok(begun) => begun.into_inner(),
+            Err(status) if is_overload(&status) => return Err(Failure::StoreOverloaded),
             Err(status) if status.code() == Code::ResourceExhausted => {
                 return Err(Failure::SessionBusy(status.message().to_owned()));
             }

@@ -44,18 +44,17 @@ pub(crate) async fn completions(
     if !gateway.inner.serves_chat_completions {
         return Err(ApiError::not_found(request.uri().path()));
     }
-    let headers = request.headers().clone();
-    let body = body::read(request, &gateway.inner.limits).await?;
-    let chat = ChatRequest::parse(&body)?;
-    drop(body);
-    gateway.answer(&headers, chat).await
+    let answering = gateway.answer(request);
+    gateway.inner.cut.run_until_cancelled(answering).await.ok_or_else(shutting_down)?
 }
 
 impl Gateway {
-    async fn answer(&self, headers: &HeaderMap, chat: ChatRequest) -> Result<Response, ApiError> {
+    async fn answer(&self, request: http::Request<Body>) -> Result<Response, ApiError> {
+        let headers = request.headers().clone();
+        let chat = ChatRequest::parse(&body::read(request, &self.inner.limits).await?)?;
         let agents = self.inner.directory.agents().await?;
-        let target = Target::resolve(headers, &chat.model, chat.user.as_deref(), &agents)?;
-        let model = brand::header(headers, brand::MODEL)?.unwrap_or_default().to_owned();
+        let target = Target::resolve(&headers, &chat.model, chat.user.as_deref(), &agents)?;
+        let model = brand::header(&headers, brand::MODEL)?.unwrap_or_default().to_owned();
         let run_id = format!("chatcmpl_{}", Uuid::new_v4());
         let span = Span::current();
         span.record("run.id", &run_id);
@@ -81,8 +80,7 @@ impl Gateway {
         let mut response = if stream {
             self.stream(events, &envelope, include_usage).await?
         } else {
-            let collected = self.inner.cut.run_until_cancelled(completion::collect(events, &envelope)).await;
-            collected.ok_or_else(shutting_down)??.into_response()
+            completion::collect(events, &envelope).await?.into_response()
         };
         response.headers_mut().extend(ids);
         Ok(response)

@@ -1,7 +1,12 @@
 //! The HTTP server: connections, and how they end.
 
-use std::{io, time::Duration};
+use std::{
+    io,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
+use hyper::service::{Service, service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
@@ -70,18 +75,19 @@ where
         tracing::debug!(%error, "a connection was gone before it began");
         return;
     }
-    // Nothing below watches a client that connects and sends nothing at all.
-    let mut first_byte = [0];
-    if !matches!(tokio::time::timeout(HEAD_TIMEOUT, socket.peek(&mut first_byte)).await, Ok(Ok(1))) {
-        return;
-    }
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
     builder.http2().timer(TokioTimer::new()).keep_alive_interval(HTTP2_PING_INTERVAL).adaptive_window(true);
+    let has_begun = AtomicBool::new(false);
+    let service = service_fn(|request| {
+        has_begun.store(true, Ordering::Relaxed);
+        service.call(request)
+    });
     let connection = builder.serve_connection(TokioIo::new(socket), service);
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
+        () = never_begins(&has_begun) => return,
         () = shutdown.cancelled() => {
             connection.as_mut().graceful_shutdown();
             connection.await
@@ -89,6 +95,15 @@ where
     };
     if let Err(error) = ended {
         tracing::debug!(error, "a connection broke");
+    }
+}
+
+/// Becomes ready when a client has connected and not sent a request in time. hyper's own timer starts only once it knows
+/// which version of HTTP the client speaks.
+async fn never_begins(has_begun: &AtomicBool) {
+    tokio::time::sleep(HEAD_TIMEOUT).await;
+    if has_begun.load(Ordering::Relaxed) {
+        std::future::pending::<()>().await;
     }
 }
 

@@ -20,7 +20,7 @@ use tonic::body::Body;
 use tower::{Service, ServiceExt, util::BoxCloneSyncService};
 
 pub use remote::{InvalidUrl, remote};
-pub use server::Layered;
+pub use server::{Layered, is_overload};
 
 /// The largest gRPC message that either side takes, in bytes. A gateway refuses larger requests long before.
 pub const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;

@@ -66,11 +66,11 @@ async fn serve(process: &Process) -> anyhow::Result<()> {
     let store = SessionStoreClient::new(store)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
-    let listener = grpc::listen(listen).await?;
     let runner = tokio::select! {
         runner = config.build(store) => runner?,
         () = process.shutdown.cancelled() => return Ok(()),
     };
+    let listener = grpc::listen(listen).await?;
     tracing::info!(address = %listener.local_addr()?, "the agent runner is listening");
     let shutdown = process.shutdown.clone();
     let served = grpc::serve(listener, runner.server(), proto::DESCRIPTORS, shutdown, drain, runner.shutdown()).await;

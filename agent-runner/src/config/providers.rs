@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use reqwest::{Url, header::HeaderMap};
+use reqwest::{
+    Url,
+    header::{AUTHORIZATION, HeaderMap},
+};
 use serde::Deserialize;
 use shared::config::{Document, Environment};
 
@@ -81,6 +84,12 @@ struct ListedModel {
     id: String,
 }
 
+impl Provider {
+    fn has_key(&self) -> bool {
+        matches!(&self.kind, Kind::Openai { headers, .. } if headers.contains_key(AUTHORIZATION))
+    }
+}
+
 impl fmt::Debug for Provider {
     /// Leaves out what may be secret: the headers.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -111,13 +120,22 @@ pub(super) fn load(document: &Document, environment: &Environment) -> Result<BTr
 /// the providers' ids, else the embedded one.
 pub(super) fn default_model(providers: &BTreeMap<String, Provider>) -> Result<ModelName, Error> {
     let named = |provider: &str, model: &str| ModelName { provider: provider.to_owned(), model: model.to_owned() };
-    if let Some(openai) = providers.get(OPENAI) {
-        let first = openai.names.first().map_or(OPENAI_DEFAULT_MODEL, String::as_str);
+    if providers.get(OPENAI).is_some_and(|openai| openai.has_key() && openai.names.is_empty()) {
+        return Ok(named(OPENAI, OPENAI_DEFAULT_MODEL));
+    }
+    if let Some(first) = providers.get(OPENAI).and_then(|openai| openai.names.first()) {
         return Ok(named(OPENAI, first));
     }
     let first = providers.iter().find_map(|(id, provider)| Some(named(id, provider.names.first()?)));
     if let Some(first) = first {
         return Ok(first);
+    }
+    if providers.contains_key(OPENAI) {
+        return Err(Error::Invalid {
+            key: "agents.defaults.model".to_owned(),
+            reason: "OPENAI_BASE_URL names a server, but nothing names its model; set CLAWDBOT_MODEL=openai/<name>"
+                .to_owned(),
+        });
     }
     if cfg!(feature = "local-model") {
         return Ok(named(LOCAL, "smollm2-135m-instruct"));

@@ -25,6 +25,12 @@ fn without_a_file_the_key_names_the_provider() {
     assert_eq!(models(&load("{}", &environment).expect("usable")), ["main=openai/llama3.2"]);
 }
 
+#[test]
+fn a_server_without_a_key_needs_its_model_named() {
+    let error = load("{}", &[("OPENAI_BASE_URL", "http://127.0.0.1:11434/v1")]).expect_err("no model is named");
+    assert!(error.starts_with("agents.defaults.model: OPENAI_BASE_URL names a server"), "{error}");
+}
+
 #[cfg(feature = "local-model")]
 #[test]
 fn without_a_file_and_a_key_the_embedded_model_answers() {

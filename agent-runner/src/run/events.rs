@@ -26,8 +26,10 @@ pub(crate) fn channel() -> (Events, Receiver<RunResponse>) {
 impl Events {
     /// Waits while the reader is slow; fails when it is gone.
     pub(super) async fn send(&mut self, kind: Kind) -> Result<(), Failure> {
-        let event = self.next(kind);
-        self.sender.send(event).await.map_err(|_| Failure::Cancelled)
+        // Numbered only once there is room: a run that ends while it waits leaves no gap.
+        let room = self.sender.clone().reserve_owned().await.map_err(|_| Failure::Cancelled)?;
+        room.send(self.next(kind));
+        Ok(())
     }
 
     /// Sends the last event, and never waits. Nobody hears it when the reader is gone, which changes nothing.

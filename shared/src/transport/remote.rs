@@ -51,7 +51,7 @@ pub fn remote(urls: &str) -> Result<Transport, InvalidUrl> {
     let (channel, changes) = Channel::balance_channel(64);
     let (resolved, is_resolved) = watch::channel(Resolved::NotYet);
     tokio::spawn(resolve(hosts, changes, resolved));
-    Ok(Transport::new(Balanced { channel, is_resolved }))
+    Ok(Transport::new(Balanced { channel, resolved: is_resolved, is_refusing: false }))
 }
 
 /// A channel over the addresses that are known. Without any, a call would wait for one until its deadline; here it is
@@ -59,7 +59,9 @@ pub fn remote(urls: &str) -> Result<Transport, InvalidUrl> {
 #[derive(Clone)]
 struct Balanced {
     channel: Channel,
-    is_resolved: watch::Receiver<Resolved>,
+    resolved: watch::Receiver<Resolved>,
+    /// Whether the next call is refused; decided when the service says that it is ready.
+    is_refusing: bool,
 }
 
 /// What the names of the hosts have come to.
@@ -76,19 +78,27 @@ impl Service<http::Request<Body>> for Balanced {
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, TransportError>> + Send>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
-        if *self.is_resolved.borrow() == Resolved::Nothing {
+        self.is_refusing = *self.resolved.borrow() == Resolved::Nothing;
+        if self.is_refusing {
             return Poll::Ready(Ok(()));
         }
         self.channel.poll_ready(context).map_err(|error| TransportError(error.into()))
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        if *self.is_resolved.borrow() == Resolved::Nothing {
-            let refusal = Status::unavailable("no address of the service is known");
-            return Box::pin(async { Ok(refusal.into_http()) });
+        let refusal = || Status::unavailable("no address of the service is known").into_http();
+        if self.is_refusing {
+            return Box::pin(async move { Ok(refusal()) });
         }
         let answer = self.channel.call(request);
-        Box::pin(async { answer.await.map_err(|error| TransportError(error.into())) })
+        let mut resolved = self.resolved.clone();
+        Box::pin(async move {
+            tokio::select! {
+                answer = answer => answer.map_err(|error| TransportError(error.into())),
+                // The first look-up was still under way, and found nothing.
+                Ok(_) = resolved.wait_for(|resolved| *resolved == Resolved::Nothing) => Ok(refusal()),
+            }
+        })
     }
 }
 
@@ -116,8 +126,9 @@ async fn resolve(hosts: Vec<String>, changes: Sender<Change<SocketAddr, Endpoint
     let mut found = vec![HashSet::new(); hosts.len()];
     let mut known = HashSet::new();
     while !changes.is_closed() {
-        for (host, addresses) in hosts.iter().zip(&mut found) {
-            match tokio::net::lookup_host(host).await {
+        let lookups = join_all(hosts.iter().map(tokio::net::lookup_host)).await;
+        for ((host, addresses), lookup) in hosts.iter().zip(&mut found).zip(lookups) {
+            match lookup {
                 Ok(all) => *addresses = all.collect(),
                 Err(error) => tracing::warn!(server.address = host, %error, "cannot resolve a service's name"),
             }

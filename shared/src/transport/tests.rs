@@ -14,7 +14,7 @@ use tokio_stream::{Stream, StreamExt, wrappers::ReceiverStream};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status};
 
-use super::{Layered, MAX_MESSAGE_BYTES, Transport, local, remote};
+use super::{Layered, MAX_MESSAGE_BYTES, Transport, is_overload, local, remote};
 use crate::grpc;
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -145,13 +145,42 @@ async fn a_service_with_enough_to_do_refuses_more_until_a_stream_ends() {
     both_ways(Scripted::default, 1, |mut client, runner| async move {
         let stream = client.run(RunRequest::default()).await.expect("the run starts");
         let status = client.list_agents(ListAgentsRequest {}).await.expect_err("there is no room");
-        assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}");
+        assert_eq!((status.code(), is_overload(&status)), (Code::ResourceExhausted, true), "{status:?}");
         drop(stream);
         runner.dropped.notified().await;
         let agents = client.list_agents(ListAgentsRequest {}).await.expect("there is room again");
         assert_eq!(agents.into_inner().default_agent_id, "main");
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_name_without_an_address_is_unavailable_at_once() {
+    let mut client = client(remote("http://no-such-host.invalid:1").expect("a valid URL"));
+    for _ in 0..2 {
+        let call = tokio::time::timeout(PATIENCE, client.list_agents(ListAgentsRequest {}));
+        let status = call.await.expect("an answer").expect_err("there is nobody");
+        assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_refuses_gets_no_calls() {
+    let dead = grpc::listen(([127, 0, 0, 1], 0).into()).await.expect("a free port");
+    let dead_address = dead.local_addr().expect("a bound address");
+    drop(dead);
+    let listener = grpc::listen(([127, 0, 0, 1], 0).into()).await.expect("a free port");
+    let address = listener.local_addr().expect("a bound address");
+    let shutdown = CancellationToken::new();
+    let service = layered(Scripted::default(), 8);
+    let serving = grpc::serve(listener, service, proto::DESCRIPTORS, shutdown.clone(), PATIENCE, async {});
+    let serving = tokio::spawn(serving);
+    let mut client = client(remote(&format!("http://{dead_address},http://{address}")).expect("valid URLs"));
+    for _ in 0..32 {
+        client.list_agents(ListAgentsRequest {}).await.expect("only the living one is asked");
+    }
+    shutdown.cancel();
+    serving.await.expect("the server does not panic").expect("the server ends well");
 }
 
 #[tokio::test]

@@ -217,15 +217,21 @@ impl Calls {
         let id = text(call.id);
         let (name, arguments) = call.function.map_or((None, None), |function| (function.name, function.arguments));
         let arguments = text(arguments);
-        let place = self.known.iter().rposition(|(known_index, known_id)| match call.index {
-            Some(_) => *known_index == call.index && (id.is_empty() || *known_id == id),
-            None => id.is_empty() || *known_id == id,
+        let name = text(name);
+        let place = self.known.iter().rposition(|(known_index, known_id)| {
+            let is_same_id = id.is_empty() || known_id.is_empty() || *known_id == id;
+            match call.index {
+                Some(_) => *known_index == call.index && is_same_id,
+                // Only the start of a call has a name, where there is nothing else to tell calls apart.
+                None if id.is_empty() => name.is_empty(),
+                None => *known_id == id,
+            }
         });
         if let Some(place) = place {
             return ToolCallDelta { index: index(place), arguments, ..ToolCallDelta::default() };
         }
         self.known.push((call.index, id.clone()));
-        ToolCallDelta { index: index(self.known.len() - 1), id, name: text(name), arguments }
+        ToolCallDelta { index: index(self.known.len() - 1), id, name, arguments }
     }
 }
 

@@ -239,4 +239,10 @@ async fn calls_are_numbered_and_named_once_whatever_the_server_does() {
         r#"{"id":"b","function":{"name":"g","arguments":"2"}}"#,
     ];
     check(&without_index, &[(0, "a", "f", "1"), (1, "b", "g", "2")]).await;
+    let without_anything = [
+        r#"{"function":{"name":"f","arguments":"1"}}"#,
+        r#"{"function":{"arguments":"2"}}"#,
+        r#"{"function":{"name":"g","arguments":"3"}}"#,
+    ];
+    check(&without_anything, &[(0, "", "f", "1"), (0, "", "", "2"), (1, "", "g", "3")]).await;
 }
