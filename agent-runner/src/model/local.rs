@@ -98,10 +98,11 @@ impl LocalModel {
             .map_err(|_| invalid("its reader broke down".to_owned()))?
             .map_err(|error| invalid(error.to_string()))?;
 
-        let queue = Queue::new(queue_limit);
+        let threads = thread::available_parallelism().map_or(1, NonZero::get);
+        let queue = Queue::new(queue_limit, threads);
         let engine = Arc::new(Engine { llama, vocabulary, instructions: Instructions::default(), queue });
         let mut model = Self { engine, threads: Vec::new() };
-        for index in 0..thread::available_parallelism().map_or(1, NonZero::get) {
+        for index in 0..threads {
             let engine = Arc::clone(&model.engine);
             let thread = thread::Builder::new().name(format!("local-model-{index}")).spawn(move || engine.work());
             model.threads.push(thread.map_err(LoadError::Thread)?);

@@ -88,6 +88,7 @@ impl Engine {
                 Ok(Err(End::Failed(error))) => job.fail(error),
                 Err(_) => job.fail(Error::Failed("the embedded model broke down".to_owned())),
             }
+            self.queue.done();
         }
     }
 

@@ -24,7 +24,8 @@ pub(super) struct Queue<J> {
 
 struct Line<J> {
     waiting: VecDeque<J>,
-    idle_threads: usize,
+    /// Threads without a job, those that have not begun to wait for one included.
+    free_threads: usize,
 }
 
 /// Why a job was not taken.
@@ -37,9 +38,9 @@ pub(super) enum Refused {
 }
 
 impl<J: Abandon> Queue<J> {
-    /// A line in which up to `limit` jobs wait, beside those that an idle thread takes at once.
-    pub(super) fn new(limit: usize) -> Self {
-        let line = Line { waiting: VecDeque::new(), idle_threads: 0 };
+    /// A line for so many threads, in which up to `limit` jobs wait beside those that a free thread takes at once.
+    pub(super) fn new(limit: usize, threads: usize) -> Self {
+        let line = Line { waiting: VecDeque::new(), free_threads: threads };
         Self { line: Mutex::new(line), changed: Condvar::new(), closed: AtomicBool::new(false), limit }
     }
 
@@ -49,10 +50,10 @@ impl<J: Abandon> Queue<J> {
         if self.is_closed() {
             return Err(Refused::Closed);
         }
-        if line.waiting.len() >= self.limit + line.idle_threads {
+        if line.waiting.len() >= self.limit + line.free_threads {
             line.waiting.retain(|job| !job.is_abandoned());
         }
-        if line.waiting.len() >= self.limit + line.idle_threads {
+        if line.waiting.len() >= self.limit + line.free_threads {
             return Err(Refused::Full);
         }
         line.waiting.push_back(job);
@@ -60,15 +61,23 @@ impl<J: Abandon> Queue<J> {
         Ok(())
     }
 
-    /// Waits for the next job; none when the line is closed.
+    /// Waits for the next job; none when the line is closed. The thread is free again when it says so with
+    /// [`Self::done`].
     pub(super) fn pop(&self) -> Option<J> {
         let mut line = self.lock();
-        line.idle_threads += 1;
         while line.waiting.is_empty() && !self.is_closed() {
             line = self.changed.wait(line).unwrap_or_else(PoisonError::into_inner);
         }
-        line.idle_threads -= 1;
-        if self.is_closed() { None } else { line.waiting.pop_front() }
+        if self.is_closed() {
+            return None;
+        }
+        line.free_threads -= 1;
+        line.waiting.pop_front()
+    }
+
+    /// Says that a thread is done with the job that it took.
+    pub(super) fn done(&self) {
+        self.lock().free_threads += 1;
     }
 
     /// Ends all waiting and returns the jobs that were not begun.
@@ -110,17 +119,23 @@ mod tests {
 
     #[test]
     fn jobs_come_out_in_order_and_only_so_many_wait() {
-        let queue = Queue::new(2);
+        let queue = Queue::new(1, 1);
+        // One for the thread, though it does not wait yet, and one in line.
         assert_eq!(queue.push(job(1)), Ok(()));
         assert_eq!(queue.push(job(2)), Ok(()));
         assert_eq!(queue.push(job(3)), Err(Refused::Full));
         assert_eq!(queue.pop().map(|job| job.number), Some(1));
+        assert_eq!(queue.push(job(3)), Err(Refused::Full));
+        queue.done();
+        assert_eq!(queue.push(job(3)), Ok(()));
         assert_eq!(queue.pop().map(|job| job.number), Some(2));
+        queue.done();
+        assert_eq!(queue.pop().map(|job| job.number), Some(3));
     }
 
     #[test]
     fn an_abandoned_job_makes_room() {
-        let queue = Queue::new(1);
+        let queue = Queue::new(0, 1);
         assert_eq!(queue.push(Job { number: 1, abandoned: true }), Ok(()));
         assert_eq!(queue.push(job(2)), Ok(()));
         assert_eq!(queue.pop().map(|job| job.number), Some(2));
@@ -128,7 +143,7 @@ mod tests {
 
     #[test]
     fn closing_wakes_who_waits() {
-        let queue = Queue::new(0);
+        let queue = Queue::new(0, 1);
         std::thread::scope(|scope| {
             let waiting = scope.spawn(|| queue.pop().is_none());
             assert!(queue.close().is_empty());
