@@ -50,8 +50,8 @@ pub(crate) async fn completions(
 
 impl Gateway {
     async fn answer(&self, request: http::Request<Body>) -> Result<Response, ApiError> {
-        let headers = request.headers().clone();
-        let chat = ChatRequest::parse(&body::read(request, &self.inner.limits).await?)?;
+        let (http::request::Parts { headers, .. }, body) = request.into_parts();
+        let chat = ChatRequest::parse(&body::read(&headers, body, &self.inner.limits).await?)?;
         let agents = self.inner.directory.agents().await?;
         let target = Target::resolve(&headers, &chat.model, chat.user.as_deref(), &agents)?;
         let model = brand::header(&headers, brand::MODEL)?.unwrap_or_default().to_owned();

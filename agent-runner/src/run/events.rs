@@ -27,19 +27,18 @@ impl Events {
     /// Waits while the reader is slow; fails when it is gone.
     pub(super) async fn send(&mut self, kind: Kind) -> Result<(), Failure> {
         // Numbered only once there is room: a run that ends while it waits leaves no gap.
-        let room = self.sender.clone().reserve_owned().await.map_err(|_| Failure::Cancelled)?;
-        room.send(self.next(kind));
+        let room = self.sender.reserve().await.map_err(|_| Failure::Cancelled)?;
+        room.send(numbered(&mut self.seq, kind));
         Ok(())
     }
 
     /// Sends the last event, and never waits. Nobody hears it when the reader is gone, which changes nothing.
     pub(super) fn end(mut self, kind: Kind) {
-        let event = self.next(kind);
-        self.last.send(event);
+        self.last.send(numbered(&mut self.seq, kind));
     }
+}
 
-    fn next(&mut self, kind: Kind) -> RunResponse {
-        self.seq += 1;
-        RunResponse { event: Some(RunEvent { seq: self.seq, kind: Some(kind) }) }
-    }
+fn numbered(seq: &mut u64, kind: Kind) -> RunResponse {
+    *seq += 1;
+    RunResponse { event: Some(RunEvent { seq: *seq, kind: Some(kind) }) }
 }
