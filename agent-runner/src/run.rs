@@ -154,7 +154,7 @@ impl Run {
 
     async fn drive(&mut self, transcript: Transcript) -> Result<Answered, Failure> {
         let model = self.model_name.to_string();
-        self.events.send(Kind::Started(Started { model })).await?;
+        self.events.send(Kind::Started(Started { model, started_at_ms: 0 })).await?;
         let new = self.new_messages(transcript.message_count == 0);
         if new.is_empty() {
             let reason = "nothing follows the last assistant message".to_owned();

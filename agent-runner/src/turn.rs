@@ -109,7 +109,13 @@ impl Turn {
     /// repeated, for as long as the lease lasts: the store knows the run, so a turn is never kept twice.
     pub(crate) async fn commit(self, messages: Vec<Message>, usage: Usage) -> Result<(), Failure> {
         let Self { store, run_id, lease, lease_ms } = self;
-        let request = CommitTurnRequest { lease: Some(lease), run_id, messages, usage: Some(usage) };
+        let request = CommitTurnRequest {
+            lease: Some(lease),
+            run_id,
+            messages,
+            usage: Some(usage),
+            ..CommitTurnRequest::default()
+        };
         let last_try = Instant::now() + Duration::from_millis(lease_ms);
         let mut pause = FIRST_PAUSE;
         loop {

@@ -17,6 +17,7 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use proto::agent::v1::{RunEvent, RunRequest, RunResponse, run_event::Kind};
 use tonic::Streaming;
@@ -75,6 +76,7 @@ impl Gateway {
             tools: chat.tools,
             tool_choice: chat.tool_choice,
             model,
+            fingerprint: Bytes::new(),
         };
         let events = self.run(run).await?;
         let mut response = if stream {

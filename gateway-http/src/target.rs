@@ -1,7 +1,8 @@
 //! Which agent a request is for, and which session it belongs to.
 
 use http::HeaderMap;
-use shared::{AgentId, SessionKey};
+use shared::{AgentId, Namespace, SessionKey};
+use uuid::Uuid;
 
 use crate::{brand, directory::Agents, error::ApiError};
 
@@ -24,7 +25,7 @@ impl Target {
         agents: &Agents,
     ) -> Result<Self, ApiError> {
         if let Some(key) = brand::header(headers, brand::SESSION_KEY)? {
-            let session_key = SessionKey::from_client(key, &agents.default_id)
+            let session_key = SessionKey::from_client(&Namespace::MAIN, key, &agents.default_id)
                 .map_err(|error| ApiError::invalid_value(brand::SESSION_KEY[0], &error.to_string()))?;
             let agent_id = session_key.agent_id().unwrap_or_else(|| agents.default_id.clone());
             return Ok(Self {
@@ -39,11 +40,13 @@ impl Target {
         };
         match user.map(str::trim).filter(|user| !user.is_empty()) {
             Some(user) => {
-                let session_key = SessionKey::for_user(&agent_id, user)
+                let session_key = SessionKey::for_user(&Namespace::MAIN, &agent_id, user)
                     .map_err(|error| ApiError::invalid_value("user", &error.to_string()))?;
                 Ok(Self { agent_id, session_key, stateless: false })
             }
-            None => Ok(Self { session_key: SessionKey::stateless(&agent_id), agent_id, stateless: true }),
+            None => {
+                Ok(Self { session_key: SessionKey::stateless(&agent_id, Uuid::new_v4()), agent_id, stateless: true })
+            }
         }
     }
 }

@@ -1,11 +1,17 @@
 //! What can be configured, and the way from there to a running service.
 
-use std::{net::SocketAddr, path::PathBuf, str::FromStr, sync::Arc};
+mod lifetime;
+mod reset;
+
+use std::{net::SocketAddr, path::PathBuf, str::FromStr};
 
 use serde::Deserialize;
 use shared::config::Document;
 
-use crate::{Error, Service, line::Lines, sqlite::Sqlite};
+use crate::{Error, Service, sqlite::Sqlite};
+pub use lifetime::Lifetime;
+pub(crate) use reset::Reset;
+pub use reset::{ResetConfig, ResetMode};
 
 /// The store's configuration, read but not yet acted upon.
 #[derive(Clone, Debug)]
@@ -37,6 +43,16 @@ pub struct SessionConfig {
     pub wait_ms: u64,
     /// How many of the newest messages a turn begins with when the caller doesn't say; 1000 at most.
     pub window_messages: u32,
+    /// How long a session is kept after its last turn.
+    pub ttl: Lifetime,
+    /// How many of the newest messages of one session are kept; 0 means all.
+    pub max_messages: u64,
+    /// How long a recorded run is kept.
+    pub run_ttl: Lifetime,
+    /// How long to rest when nothing is left to delete, in milliseconds.
+    pub prune_interval_ms: u64,
+    /// When a session begins anew by itself.
+    pub reset: Option<ResetConfig>,
 }
 
 #[derive(Deserialize)]
@@ -55,7 +71,23 @@ impl Default for StoreSection {
 
 impl Default for SessionConfig {
     fn default() -> Self {
-        Self { lease_ms: 30_000, wait_ms: 30_000, window_messages: 200 }
+        Self {
+            lease_ms: 30_000,
+            wait_ms: 30_000,
+            window_messages: 200,
+            ttl: Lifetime::days(30),
+            max_messages: 100_000,
+            run_ttl: Lifetime::days(1),
+            prune_interval_ms: 60_000,
+            reset: None,
+        }
+    }
+}
+
+impl SessionConfig {
+    /// The rule for a session that begins now.
+    pub(crate) fn reset(&self) -> Reset {
+        self.reset.as_ref().map_or(Reset::NEVER, ResetConfig::now)
     }
 }
 
@@ -70,11 +102,9 @@ impl Config {
 
     /// Opens the database, which is made if there is none.
     pub async fn build(self) -> Result<Service, Error> {
-        let lines = Arc::new(Lines::new(self.max_concurrent_calls));
-        let released = lines.clone();
         let Database::Sqlite(path) = self.database;
-        let store = Sqlite::open(path, move |session_key| released.call_first(session_key)).await?;
-        Ok(Service::new(store, lines, self.session, self.max_concurrent_calls))
+        let store = Sqlite::open(path, self.max_concurrent_calls).await?;
+        Ok(Service::new(store, self.session, self.max_concurrent_calls))
     }
 }
 
@@ -138,6 +168,12 @@ mod tests {
         check("session.leaseMs", session.lease_ms);
         check("session.waitMs", session.wait_ms);
         check("session.windowMessages", session.window_messages.into());
+        check("session.maxMessages", session.max_messages);
+        check("session.pruneIntervalMs", session.prune_interval_ms);
+        for (key, lifetime) in [("session.ttl", session.ttl), ("session.runTtl", session.run_ttl)] {
+            let documented = shared::config::documented_default(key).map(|text| text.parse().ok());
+            assert_eq!(documented, Some(Some(lifetime)), "{key}");
+        }
         check("services.sessionStore.maxConcurrentCalls", StoreSection::default().max_concurrent_calls as u64);
         let listen = StoreSection::default().listen.to_string();
         assert_eq!(shared::config::documented_default("services.sessionStore.listen"), Some(listen.as_str()));
@@ -150,7 +186,7 @@ mod tests {
             let sources = Sources { environment, ..Sources::default() };
             let document = Document::from_text(text, Path::new("clawdbot.json"), &sources).unwrap();
             let Config { database, max_concurrent_calls, session, .. } = Config::load(&document).unwrap();
-            let SessionConfig { lease_ms, wait_ms, window_messages } = session;
+            let SessionConfig { lease_ms, wait_ms, window_messages, .. } = session;
             let Database::Sqlite(path) = database;
             let database = path.to_str().unwrap();
             assert_eq!((database, max_concurrent_calls, lease_ms, wait_ms, window_messages), expected);

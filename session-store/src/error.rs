@@ -61,6 +61,9 @@ pub enum Error {
     /// The store is shutting down.
     #[error("the session store is shutting down")]
     Closed,
+    /// The database cannot be used now.
+    #[error("the session database is unavailable: {0}")]
+    Unavailable(String),
     /// The database failed.
     #[error("the database failed")]
     Database(#[source] Arc<rusqlite::Error>),
@@ -89,6 +92,10 @@ impl From<Error> for Status {
             Error::AlreadyCommitted => Status::already_exists(message),
             Error::Busy { .. } | Error::LineFull => Status::resource_exhausted(message),
             Error::Closed => Status::unavailable(message),
+            Error::Unavailable(reason) => {
+                tracing::error!(reason, "the session database is unavailable");
+                Status::unavailable("the session database is unavailable")
+            }
             Error::Database(error) => {
                 tracing::error!(%error, advice = advice(&error), "the session database failed");
                 Status::unavailable("the session database is unavailable")

@@ -6,13 +6,12 @@
 
 mod config;
 mod error;
-mod line;
+mod prune;
 mod request;
 mod service;
 mod sqlite;
 mod store;
-mod turn;
 
-pub use config::{Config, Database, SessionConfig};
+pub use config::{Config, Database, Lifetime, ResetConfig, ResetMode, SessionConfig};
 pub use error::Error;
 pub use service::Service;

@@ -2,21 +2,25 @@
 
 use std::time::Duration;
 
-use prost::Message;
+use prost::{Message, bytes::Bytes};
 use proto::session::v1::{
-    self as wire, BeginTurnRequest, CommitTurnRequest, ListMessagesRequest, ListSessionsRequest, Order,
-    RenewLeaseRequest, Role, Usage,
+    self as wire, BeginTurnRequest, CommitTurnRequest, GetRunRequest, ListMessagesRequest, ListSessionsRequest, Order,
+    PutRunRequest, RenewLeaseRequest, Role, RunState, Usage,
 };
 use uuid::Uuid;
 
 use crate::{
     Error, SessionConfig,
-    store::{BeginTurn, CommitTurn, Direction, Lease, MessagesPage, NewMessage, SessionsPage},
+    store::{BeginTurn, CommitTurn, Direction, Lease, MessagesPage, NewMessage, PutRun, SessionsPage},
 };
 
 const MAX_SESSION_KEY_BYTES: usize = 512;
 const MAX_RUN_ID_BYTES: usize = 128;
 const MAX_AGENT_ID_BYTES: usize = 128;
+const MAX_RUNNER_BYTES: usize = 256;
+const MAX_FINGERPRINT_BYTES: usize = 64;
+/// A century.
+const MAX_RUN_TTL_MS: u64 = 100 * 365 * 24 * 60 * 60 * 1000;
 const MAX_WINDOW_MESSAGES: u32 = 1000;
 const MAX_LEASE_MS: u64 = 60 * 60 * 1000;
 const MAX_PAGE: u32 = 1000;
@@ -42,8 +46,10 @@ pub(crate) fn begin_turn(request: BeginTurnRequest, config: &SessionConfig) -> R
         session_key,
         agent_id: request.agent_id,
         run_id,
+        runner: runner("runner", request.runner)?,
         window_messages: window_messages.min(MAX_WINDOW_MESSAGES),
         lease_ms: lease_ms(request.lease_ms, config),
+        reset: config.reset(),
     };
     Ok((begin, wait))
 }
@@ -54,7 +60,7 @@ pub(crate) fn renew_lease(request: RenewLeaseRequest, config: &SessionConfig) ->
 }
 
 /// Checks a [`CommitTurnRequest`].
-pub(crate) fn commit_turn(request: CommitTurnRequest) -> Result<CommitTurn, Error> {
+pub(crate) fn commit_turn(request: CommitTurnRequest, config: &SessionConfig) -> Result<CommitTurn, Error> {
     let lease = lease(request.lease)?;
     let run_id = run_id(request.run_id)?;
     if request.messages.is_empty() {
@@ -62,7 +68,48 @@ pub(crate) fn commit_turn(request: CommitTurnRequest) -> Result<CommitTurn, Erro
     }
     let messages = request.messages.iter().enumerate().map(|(index, message)| new_message(index, message));
     let messages = messages.collect::<Result<_, _>>()?;
-    Ok(CommitTurn { lease, run_id, messages, usage: usage(request.usage.unwrap_or_default())? })
+    Ok(CommitTurn {
+        lease,
+        run_id,
+        messages,
+        usage: usage(request.usage.unwrap_or_default())?,
+        outcome: outcome("outcome", request.outcome)?,
+        run_ttl_ms: run_ttl_ms(config),
+        max_messages: Some(config.max_messages).filter(|&max| max > 0),
+    })
+}
+
+/// Checks a [`PutRunRequest`].
+pub(crate) fn put_run(request: PutRunRequest, config: &SessionConfig) -> Result<PutRun, Error> {
+    let run = request.run.ok_or_else(|| invalid("run", "is missing"))?;
+    let state = run.state();
+    if state == RunState::Unspecified {
+        return Err(invalid("run.state", "is not a state"));
+    }
+    if state != RunState::Finished && !run.outcome.is_empty() {
+        return Err(invalid("run.outcome", "only a finished run has an outcome"));
+    }
+    if run.runner.is_empty() {
+        return Err(invalid("run.runner", "must be 1 to 256 bytes"));
+    }
+    if run.fingerprint.is_empty() || run.fingerprint.len() > MAX_FINGERPRINT_BYTES {
+        return Err(invalid("run.fingerprint", "must be 1 to 64 bytes"));
+    }
+    Ok(PutRun {
+        run_id: run_id(run.run_id).map_err(|_| invalid("run.run_id", "must be 1 to 128 bytes"))?,
+        session_key: session_key("run.session_key", run.session_key)?,
+        runner: runner("run.runner", run.runner)?,
+        fingerprint: run.fingerprint.into(),
+        state,
+        outcome: outcome("run.outcome", run.outcome)?,
+        replaces_runner: runner("replaces_runner", request.replaces_runner)?,
+        ttl_ms: run_ttl_ms(config),
+    })
+}
+
+/// Checks a [`GetRunRequest`].
+pub(crate) fn get_run(request: GetRunRequest) -> Result<String, Error> {
+    run_id(request.run_id)
 }
 
 /// Checks a [`ListSessionsRequest`].
@@ -71,7 +118,13 @@ pub(crate) fn list_sessions(request: ListSessionsRequest) -> Result<SessionsPage
         after if after.is_empty() => None,
         after => Some(session_key("after", after)?),
     };
+    let namespace = match (request.all_namespaces, request.namespace) {
+        (true, namespace) if namespace.is_empty() => None,
+        (true, _) => return Err(invalid("namespace", "must be empty where all namespaces are asked for")),
+        (false, namespace) => Some(namespace),
+    };
     Ok(SessionsPage {
+        namespace,
         limit: limit(request.limit)?,
         direction: direction(request.order)?,
         agent_id: Some(request.agent_id).filter(|agent_id| !agent_id.is_empty()),
@@ -117,6 +170,18 @@ fn run_id(run_id: String) -> Result<String, Error> {
         return Err(invalid("run_id", "must be 1 to 128 bytes"));
     }
     Ok(run_id)
+}
+
+fn runner(field: &str, runner: String) -> Result<String, Error> {
+    if runner.len() > MAX_RUNNER_BYTES { Err(invalid(field, "must be at most 256 bytes")) } else { Ok(runner) }
+}
+
+fn outcome(field: &str, outcome: Bytes) -> Result<Vec<u8>, Error> {
+    if outcome.len() > MAX_MESSAGE_BYTES { Err(invalid(field, "must be at most 32 MiB")) } else { Ok(outcome.into()) }
+}
+
+fn run_ttl_ms(config: &SessionConfig) -> u64 {
+    config.run_ttl.as_millis().unwrap_or(MAX_RUN_TTL_MS).min(MAX_RUN_TTL_MS)
 }
 
 fn lease_ms(lease_ms: u64, config: &SessionConfig) -> u64 {

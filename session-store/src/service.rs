@@ -1,36 +1,41 @@
 //! The gRPC service: every call taken apart, handed on, and answered.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use proto::session::v1::{
     self as wire, AbandonTurnRequest, AbandonTurnResponse, BeginTurnRequest, BeginTurnResponse, CommitTurnRequest,
-    CommitTurnResponse, DeleteSessionRequest, DeleteSessionResponse, GetSessionRequest, GetSessionResponse,
-    ListMessagesRequest, ListMessagesResponse, ListSessionsRequest, ListSessionsResponse, RenewLeaseRequest,
-    RenewLeaseResponse, ResetSessionRequest, ResetSessionResponse,
+    CommitTurnResponse, DeleteSessionRequest, DeleteSessionResponse, GetRunRequest, GetRunResponse, GetSessionRequest,
+    GetSessionResponse, ListMessagesRequest, ListMessagesResponse, ListSessionsRequest, ListSessionsResponse,
+    PutRunRequest, PutRunResponse, RenewLeaseRequest, RenewLeaseResponse, ResetSessionRequest, ResetSessionResponse,
     session_store_server::{SessionStore, SessionStoreServer},
 };
 use shared::transport::{Layered, MAX_MESSAGE_BYTES};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Request, Response, Status};
 use tracing::instrument;
 
-use crate::{Error, SessionConfig, line::Lines, request, sqlite::Sqlite, turn};
+use crate::{Error, SessionConfig, prune, request, store::Store};
 
 /// The session store, for the generated server; cheap to clone.
 ///
 /// [`shutdown`](Self::shutdown) before the last clone is dropped; a drop would do the same work, but block its thread.
 #[derive(Clone)]
 pub struct Service {
-    store: Arc<Sqlite>,
-    lines: Arc<Lines>,
-    config: SessionConfig,
+    store: Arc<dyn Store>,
+    config: Arc<SessionConfig>,
     max_concurrent_calls: usize,
-    draining: CancellationToken,
+    pruning: TaskTracker,
+    stop_pruning: CancellationToken,
 }
 
 impl Service {
-    pub(crate) fn new(store: Sqlite, lines: Arc<Lines>, config: SessionConfig, max_concurrent_calls: usize) -> Self {
-        Self { store: Arc::new(store), lines, config, max_concurrent_calls, draining: CancellationToken::new() }
+    pub(crate) fn new(store: impl Store + 'static, config: SessionConfig, max_concurrent_calls: usize) -> Self {
+        let store: Arc<dyn Store> = Arc::new(store);
+        let (pruning, stop_pruning) = (TaskTracker::new(), CancellationToken::new());
+        let interval = Duration::from_millis(config.prune_interval_ms);
+        pruning.spawn(prune::run(store.clone(), config.ttl, interval, stop_pruning.clone()));
+        pruning.close();
+        Self { store, config: Arc::new(config), max_concurrent_calls, pruning, stop_pruning }
     }
 
     /// The generated server, with the layers that every call passes.
@@ -43,18 +48,20 @@ impl Service {
 
     /// Sends away the turns that wait for a lease, now and from now on, with UNAVAILABLE; all else goes on.
     pub fn drain(&self) {
-        self.draining.cancel();
+        self.store.drain();
     }
 
     /// Finishes what was taken and closes the database. Calls that come later are answered with UNAVAILABLE.
     pub async fn shutdown(&self) {
         self.drain();
+        self.stop_pruning.cancel();
+        self.pruning.wait().await;
         self.store.close().await;
     }
 
     async fn begin(&self, request: BeginTurnRequest) -> Result<BeginTurnResponse, Error> {
         let (begin, wait) = request::begin_turn(request, &self.config)?;
-        let turn = turn::begin(&self.store, &self.lines, begin, wait, &self.draining).await?;
+        let turn = self.store.begin_turn(begin, wait).await?;
         let lease = wire::Lease { session_id: turn.lease.session_id.to_string(), token: turn.lease.token };
         Ok(BeginTurnResponse {
             lease: Some(lease),
@@ -83,7 +90,7 @@ impl SessionStore for Service {
         session.id = session_id(request.get_ref().lease.as_ref()), run.id = request.get_ref().run_id
     ))]
     async fn commit_turn(&self, request: Request<CommitTurnRequest>) -> Result<Response<CommitTurnResponse>, Status> {
-        let commit = request::commit_turn(request.into_inner())?;
+        let commit = request::commit_turn(request.into_inner(), &self.config)?;
         Ok(Response::new(self.store.commit_turn(commit).await?))
     }
 
@@ -140,6 +147,20 @@ impl SessionStore for Service {
         let session_key = request::session_key("session_key", request.into_inner().session_key)?;
         self.store.delete_session(session_key).await?;
         Ok(Response::new(DeleteSessionResponse {}))
+    }
+
+    #[instrument(skip_all, fields(run.id = request.get_ref().run.as_ref().map(|run| run.run_id.as_str())))]
+    async fn put_run(&self, request: Request<PutRunRequest>) -> Result<Response<PutRunResponse>, Status> {
+        let put = request::put_run(request.into_inner(), &self.config)?;
+        let run = self.store.put_run(put).await?;
+        Ok(Response::new(PutRunResponse { run: Some(run) }))
+    }
+
+    #[instrument(skip_all, fields(run.id = request.get_ref().run_id))]
+    async fn get_run(&self, request: Request<GetRunRequest>) -> Result<Response<GetRunResponse>, Status> {
+        let run_id = request::get_run(request.into_inner())?;
+        let run = self.store.get_run(run_id).await?;
+        Ok(Response::new(GetRunResponse { run: Some(run) }))
     }
 }
 

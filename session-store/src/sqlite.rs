@@ -3,48 +3,59 @@
 //! One thread writes, and commits whatever has come in together; another reads beside it. Other processes may have the
 //! same file open: the leases are rows, so they hold for all.
 
+mod line;
+mod runs;
 mod schema;
 mod sessions;
 mod transcript;
 mod turns;
+mod waiting;
 mod worker;
 mod writer;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use proto::session::v1::{CommitTurnResponse, ListMessagesResponse, ListSessionsResponse, Session};
+use proto::session::v1::{CommitTurnResponse, ListMessagesResponse, ListSessionsResponse, Run, Session};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     Error,
-    store::{BeginTurn, Begun, Claim, CommitTurn, Grant, Lease, MessagesPage, SessionsPage},
+    store::{BeginTurn, Begun, Claim, CommitTurn, Grant, Lease, MessagesPage, PutRun, SessionsPage, Store, Turn},
 };
+use line::Lines;
 use worker::{Jobs, Worker};
-use writer::Writer;
+use writer::{Write, Writer};
 
 /// An open database file.
 pub(crate) struct Sqlite {
     // Dropped in this order: the connection that is closed last tidies the file up.
     reader: Worker<Read>,
     writer: Writer,
+    lines: Arc<Lines>,
+    draining: CancellationToken,
 }
 
 type Read = Box<dyn FnOnce(&mut Connection) + Send>;
 
 impl Sqlite {
-    /// Opens the file, which is made if there is none. `released` hears of every session whose lease is free again.
-    pub(crate) async fn open(path: PathBuf, released: impl Fn(&str) + Send + 'static) -> Result<Self, Error> {
+    /// Opens the file, which is made if there is none. Of `max_calls` at a time, some may wait.
+    pub(crate) async fn open(path: PathBuf, max_calls: usize) -> Result<Self, Error> {
         let opening = tokio::task::spawn_blocking(move || schema::open(&path));
         let schema::Connections { writing, reading } = opening.await.map_err(|_| Error::Closed)??;
+        let lines = Arc::new(Lines::new(max_calls));
+        let released = lines.clone();
         Ok(Self {
             reader: Worker::spawn("sqlite-reader", move |jobs| read(reading, &jobs)),
-            writer: Writer::spawn(writing, released),
+            writer: Writer::spawn(writing, move |session_key: &str| released.call_first(session_key)),
+            lines,
+            draining: CancellationToken::new(),
         })
     }
 
     /// Takes the session's lease if the claim allows it. A grant that the caller isn't there to take is given back.
-    pub(crate) async fn begin_turn(&self, begin: Arc<BeginTurn>, claim: Claim) -> Result<Begun, Error> {
+    async fn claim_turn(&self, begin: Arc<BeginTurn>, claim: Claim) -> Result<Begun, Error> {
         let queue = self.writer.queue();
         let grant = move |begun, room| match begun {
             Begun::Busy { expires_in } => Begun::Busy { expires_in },
@@ -53,44 +64,6 @@ impl Sqlite {
             })),
         };
         self.writer.write_then(move |write| turns::begin(write, &begin, claim), grant).await
-    }
-
-    pub(crate) async fn renew_lease(&self, lease: Lease, lease_ms: u64) -> Result<(), Error> {
-        self.writer.write(move |write| turns::renew(write, lease, lease_ms)).await
-    }
-
-    pub(crate) async fn commit_turn(&self, commit: CommitTurn) -> Result<CommitTurnResponse, Error> {
-        self.writer.write(move |write| turns::commit(write, &commit)).await
-    }
-
-    pub(crate) async fn abandon_turn(&self, lease: Lease) -> Result<(), Error> {
-        self.writer.write(move |write| turns::abandon(write, lease)).await
-    }
-
-    pub(crate) async fn reset_session(&self, session_key: String) -> Result<Session, Error> {
-        self.writer.write(move |write| sessions::reset(write, &session_key)).await
-    }
-
-    pub(crate) async fn delete_session(&self, session_key: String) -> Result<(), Error> {
-        self.writer.write(move |write| sessions::delete(write, &session_key)).await
-    }
-
-    pub(crate) async fn get_session(&self, session_key: String) -> Result<Session, Error> {
-        self.read(move |connection| sessions::get(connection, &session_key)).await
-    }
-
-    pub(crate) async fn list_sessions(&self, page: SessionsPage) -> Result<ListSessionsResponse, Error> {
-        self.read(move |connection| sessions::list(connection, &page)).await
-    }
-
-    pub(crate) async fn list_messages(&self, page: MessagesPage) -> Result<ListMessagesResponse, Error> {
-        self.read(move |connection| transcript::list(connection, &page)).await
-    }
-
-    /// Finishes what was taken, then closes the file.
-    pub(crate) async fn close(&self) {
-        self.reader.close().await;
-        self.writer.close().await;
     }
 
     /// Reads one state of the database, whatever is written meanwhile.
@@ -111,6 +84,78 @@ impl Sqlite {
         }));
         answered.await.map_err(|_| Error::Closed)?
     }
+}
+
+#[tonic::async_trait]
+impl Store for Sqlite {
+    async fn begin_turn(&self, begin: BeginTurn, wait: Duration) -> Result<Turn, Error> {
+        waiting::begin(self, &self.lines, begin, wait, &self.draining).await
+    }
+
+    async fn renew_lease(&self, lease: Lease, lease_ms: u64) -> Result<(), Error> {
+        self.writer.write(move |write| turns::renew(write, lease, lease_ms)).await
+    }
+
+    async fn commit_turn(&self, commit: CommitTurn) -> Result<CommitTurnResponse, Error> {
+        self.writer.write(move |write| turns::commit(write, &commit)).await
+    }
+
+    async fn abandon_turn(&self, lease: Lease) -> Result<(), Error> {
+        self.writer.write(move |write| turns::abandon(write, lease)).await
+    }
+
+    async fn reset_session(&self, session_key: String) -> Result<Session, Error> {
+        self.writer.write(move |write| sessions::reset(write, &session_key)).await
+    }
+
+    async fn delete_session(&self, session_key: String) -> Result<(), Error> {
+        self.writer.write(move |write| sessions::delete(write, &session_key)).await
+    }
+
+    async fn get_session(&self, session_key: String) -> Result<Session, Error> {
+        self.read(move |read| sessions::get(read, &session_key, writer::now_ms(read)?)).await
+    }
+
+    async fn list_sessions(&self, page: SessionsPage) -> Result<ListSessionsResponse, Error> {
+        self.read(move |read| sessions::list(read, &page, writer::now_ms(read)?)).await
+    }
+
+    async fn list_messages(&self, page: MessagesPage) -> Result<ListMessagesResponse, Error> {
+        self.read(move |read| transcript::list(read, &page)).await
+    }
+
+    async fn put_run(&self, put: PutRun) -> Result<Run, Error> {
+        self.writer.write(move |write| runs::put(write, &put)).await
+    }
+
+    async fn get_run(&self, run_id: String) -> Result<Run, Error> {
+        self.read(move |read| runs::get(read, &run_id, writer::now_ms(read)?)).await
+    }
+
+    async fn prune(&self, ttl_ms: Option<u64>) -> Result<bool, Error> {
+        self.writer.write(move |write| prune(write, ttl_ms)).await
+    }
+
+    fn drain(&self) {
+        self.draining.cancel();
+    }
+
+    async fn close(&self) {
+        self.reader.close().await;
+        self.writer.close().await;
+    }
+}
+
+/// Deletes a little of everything, so that the turns which come meanwhile hardly wait.
+fn prune(write: &Write<'_>, ttl_ms: Option<u64>) -> Result<bool, Error> {
+    const RUNS_AT_ONCE: usize = 64;
+    let has_more_messages = transcript::prune(write)?;
+    let has_more_runs = runs::prune(write, RUNS_AT_ONCE)? == RUNS_AT_ONCE;
+    let has_more_sessions = match ttl_ms {
+        Some(ttl_ms) => sessions::prune(write, ttl_ms)?,
+        None => false,
+    };
+    Ok(has_more_messages || has_more_runs || has_more_sessions)
 }
 
 fn read(mut connection: Connection, jobs: &Jobs<Read>) {

@@ -2,8 +2,45 @@
 
 use std::{sync::Arc, time::Duration};
 
-use proto::session::v1::{Message, Order, Role, Usage};
+use proto::session::v1::{
+    CommitTurnResponse, ListMessagesResponse, ListSessionsResponse, Message, Order, Role, Run, RunState, Session, Usage,
+};
+use shared::Namespace;
 use uuid::Uuid;
+
+use crate::{Error, config::Reset};
+
+/// A database that keeps sessions, their turns, and the runs that others have to find.
+///
+/// Every method is one transaction by the database's own clock, and does all of its work or none even if its caller
+/// goes away. What cannot reach the database fails with [`Error::Unavailable`], and works again once the database does.
+#[tonic::async_trait]
+pub(crate) trait Store: Send + Sync {
+    /// Waits for the session's turn, in the order of arrival, and takes it. Whoever drops this leaves the line, and
+    /// gives back what was granted unseen.
+    async fn begin_turn(&self, begin: BeginTurn, wait: Duration) -> Result<Turn, Error>;
+    async fn renew_lease(&self, lease: Lease, lease_ms: u64) -> Result<(), Error>;
+    async fn commit_turn(&self, commit: CommitTurn) -> Result<CommitTurnResponse, Error>;
+    async fn abandon_turn(&self, lease: Lease) -> Result<(), Error>;
+
+    async fn get_session(&self, session_key: String) -> Result<Session, Error>;
+    async fn list_sessions(&self, page: SessionsPage) -> Result<ListSessionsResponse, Error>;
+    async fn list_messages(&self, page: MessagesPage) -> Result<ListMessagesResponse, Error>;
+    async fn reset_session(&self, session_key: String) -> Result<Session, Error>;
+    async fn delete_session(&self, session_key: String) -> Result<(), Error>;
+
+    async fn put_run(&self, put: PutRun) -> Result<Run, Error>;
+    async fn get_run(&self, run_id: String) -> Result<Run, Error>;
+
+    /// Deletes some of what is past its time, sessions `ttl_ms` after their last turn if at all; says whether there may
+    /// be more.
+    async fn prune(&self, ttl_ms: Option<u64>) -> Result<bool, Error>;
+
+    /// Sends away the turns that wait, now and from now on, with [`Error::Closed`]; all else goes on.
+    fn drain(&self);
+    /// Finishes what was taken, and closes the database. Calls that come later fail with [`Error::Closed`].
+    async fn close(&self);
+}
 
 /// A turn that a run asks for.
 #[derive(Debug)]
@@ -11,8 +48,26 @@ pub(crate) struct BeginTurn {
     pub(crate) session_key: Arc<str>,
     pub(crate) agent_id: String,
     pub(crate) run_id: String,
+    /// Where the run is; may be empty.
+    pub(crate) runner: String,
     pub(crate) window_messages: u32,
     pub(crate) lease_ms: u64,
+    /// When a session that nobody has used begins anew.
+    pub(crate) reset: Reset,
+}
+
+/// A run that is to be recorded.
+#[derive(Debug)]
+pub(crate) struct PutRun {
+    pub(crate) run_id: String,
+    pub(crate) session_key: String,
+    pub(crate) runner: String,
+    pub(crate) fingerprint: Vec<u8>,
+    pub(crate) state: RunState,
+    pub(crate) outcome: Vec<u8>,
+    pub(crate) replaces_runner: String,
+    /// For how long it is kept from now on.
+    pub(crate) ttl_ms: u64,
 }
 
 /// Which leases a [`BeginTurn`] may take; the run's own always.
@@ -62,6 +117,12 @@ pub(crate) struct CommitTurn {
     pub(crate) run_id: String,
     pub(crate) messages: Vec<NewMessage>,
     pub(crate) usage: Usage,
+    /// What the recorded run has come to; empty when it isn't recorded.
+    pub(crate) outcome: Vec<u8>,
+    /// For how long the outcome is kept.
+    pub(crate) run_ttl_ms: u64,
+    /// How many of the session's newest messages are kept; `None` keeps all.
+    pub(crate) max_messages: Option<u64>,
 }
 
 /// A message that is to be kept.
@@ -72,9 +133,11 @@ pub(crate) struct NewMessage {
     pub(crate) body: Vec<u8>,
 }
 
-/// A page of all sessions, or of one agent's.
+/// A page of all sessions, or of one agent's, or of one namespace's.
 #[derive(Debug)]
 pub(crate) struct SessionsPage {
+    /// The namespace's name, empty for the main one; `None` for all.
+    pub(crate) namespace: Option<String>,
     pub(crate) agent_id: Option<String>,
     pub(crate) limit: u32,
     pub(crate) direction: Direction,
@@ -114,6 +177,23 @@ impl Drop for Grant {
         if let (Some(turn), Some(give_back)) = (self.turn.take(), self.give_back.take()) {
             give_back(turn.lease);
         }
+    }
+}
+
+impl BeginTurn {
+    /// The name of the session's namespace; empty for the main one.
+    pub(crate) fn namespace(&self) -> &str {
+        Namespace::split(&self.session_key).0
+    }
+}
+
+impl CommitTurn {
+    /// The number of the first message that is kept, of those from `first_seq` to `last_seq`. A session that is far
+    /// too long gets there step by step, so that no commit is slow.
+    pub(crate) fn first_seq(&self, first_seq: u64, last_seq: u64) -> u64 {
+        const STEP: u64 = 64;
+        let wanted = self.max_messages.map_or(0, |max| (last_seq + 1).saturating_sub(max));
+        wanted.clamp(first_seq, first_seq + self.messages.len() as u64 + STEP)
     }
 }
 

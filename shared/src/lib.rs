@@ -3,6 +3,7 @@
 pub mod agent_id;
 pub mod config;
 pub mod grpc;
+pub mod namespace;
 pub mod process;
 pub mod session_key;
 pub mod shutdown;
@@ -10,4 +11,5 @@ pub mod telemetry;
 pub mod transport;
 
 pub use agent_id::AgentId;
+pub use namespace::Namespace;
 pub use session_key::SessionKey;

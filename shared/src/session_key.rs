@@ -4,12 +4,14 @@ use std::fmt;
 
 use uuid::Uuid;
 
-use crate::AgentId;
+use crate::{AgentId, Namespace};
 
 const MAX_BYTES: usize = 512;
-const RESERVED_NAMESPACES: [&str; 3] = ["subagent:", "cron:", "acp:"];
+const RESERVED: [&str; 3] = ["subagent:", "cron:", "acp:"];
 
 /// A session's key: what names a conversation to everything behind the gateway; 1 to 512 bytes.
+///
+/// `agent:<agent>:<name>`, or `@<namespace>:agent:<agent>:<name>` for a session of a namespace other than the main one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SessionKey(String);
 
@@ -31,20 +33,22 @@ pub enum InvalidSessionKey {
 }
 
 impl SessionKey {
-    /// A key that no other request has: `agent:<id>:openai:<uuid>`.
-    pub fn stateless(agent_id: &AgentId) -> Self {
-        Self(format!("agent:{agent_id}:openai:{}", Uuid::new_v4()))
+    /// The key of a request that keeps nothing: `agent:<id>:openai:<uuid>`.
+    pub fn stateless(agent_id: &AgentId, id: Uuid) -> Self {
+        Self(format!("agent:{agent_id}:openai:{id}"))
     }
 
     /// The key of a user's conversation with an agent: `agent:<id>:openai-user:<user, lower case>`.
-    pub fn for_user(agent_id: &AgentId, user: &str) -> Result<Self, InvalidSessionKey> {
+    pub fn for_user(namespace: &Namespace, agent_id: &AgentId, user: &str) -> Result<Self, InvalidSessionKey> {
         let user = non_empty(user)?.to_lowercase();
-        checked(format!("agent:{agent_id}:openai-user:{user}"))
+        checked(namespace.key(&format!("agent:{agent_id}:openai-user:{user}")))
     }
 
     /// A key that the client gives in full. A bare one becomes `agent:<default agent>:<key>`; the namespaces of the
-    /// gateway's own sessions are refused.
-    pub fn from_client(text: &str, default_agent: &AgentId) -> Result<Self, InvalidSessionKey> {
+    /// gateway's own sessions are refused. Only in the main namespace may the key name another one.
+    pub fn from_client(namespace: &Namespace, text: &str, default_agent: &AgentId) -> Result<Self, InvalidSessionKey> {
+        let (named, text) = if namespace.is_main() { Namespace::split(text.trim()) } else { ("", text) };
+        let namespace = named.parse().unwrap_or_else(|_| namespace.clone());
         let text = non_empty(text)?;
         let key = match split(text) {
             Some(_) => text.to_owned(),
@@ -52,15 +56,21 @@ impl SessionKey {
         };
         let (_, name) = split(&key).ok_or(InvalidSessionKey::Empty)?;
         let lower_case = name.to_ascii_lowercase();
-        match RESERVED_NAMESPACES.into_iter().find(|namespace| lower_case.starts_with(namespace)) {
-            Some(namespace) => Err(InvalidSessionKey::Reserved(namespace)),
-            None => checked(key),
+        match RESERVED.into_iter().find(|reserved| lower_case.starts_with(reserved)) {
+            Some(reserved) => Err(InvalidSessionKey::Reserved(reserved)),
+            None => checked(namespace.key(&key)),
         }
     }
 
     /// The agent that the key names.
     pub fn agent_id(&self) -> Option<AgentId> {
-        split(&self.0).map(|(agent_id, _)| agent_id)
+        split(Namespace::split(&self.0).1).map(|(agent_id, _)| agent_id)
+    }
+
+    /// The key as it is known in a namespace: without the namespace's name if it is in it, and in full elsewhere.
+    pub fn seen_from(&self, namespace: &Namespace) -> &str {
+        let (name, rest) = Namespace::split(&self.0);
+        if name == namespace.as_str() { rest } else { &self.0 }
     }
 
     /// The key as text.
@@ -109,7 +119,7 @@ mod tests {
 
     #[test]
     fn a_user_always_has_the_same_key() {
-        let key = |user: &str| SessionKey::for_user(&main(), user).map(|key| key.to_string());
+        let key = |user: &str| SessionKey::for_user(&Namespace::MAIN, &main(), user).map(|key| key.to_string());
         assert_eq!(key("alice"), Ok("agent:main:openai-user:alice".to_owned()));
         assert_eq!(key(" Alice "), key("alice"));
         assert_eq!(key("  "), Err(InvalidSessionKey::Empty));
@@ -118,16 +128,9 @@ mod tests {
     }
 
     #[test]
-    fn a_stateless_key_is_never_the_same() {
-        let (first, second) = (SessionKey::stateless(&main()), SessionKey::stateless(&main()));
-        assert_ne!(first, second);
-        assert!(first.as_str().starts_with("agent:main:openai:"), "{first}");
-    }
-
-    #[test]
     fn a_client_may_give_any_key_but_a_reserved_one() {
         let check = |text: &str, expected: Result<&str, InvalidSessionKey>| {
-            let key = SessionKey::from_client(text, &main()).map(|key| key.to_string());
+            let key = SessionKey::from_client(&Namespace::MAIN, text, &main()).map(|key| key.to_string());
             assert_eq!(key, expected.map(str::to_owned), "{text:?}");
         };
         check("agent:beta:openai:custom", Ok("agent:beta:openai:custom"));
@@ -138,11 +141,30 @@ mod tests {
         check("cron:daily", Err(InvalidSessionKey::Reserved("cron:")));
         check("agent:beta:subagent:x", Err(InvalidSessionKey::Reserved("subagent:")));
         check("agent:beta:ACP:x", Err(InvalidSessionKey::Reserved("acp:")));
+        check(" @bob:mine", Ok("@bob:agent:main:mine"));
+        check("@bob:agent:beta:acp:x", Err(InvalidSessionKey::Reserved("acp:")));
+    }
+
+    #[test]
+    fn nobody_names_a_key_of_another_namespace() {
+        let bob: Namespace = "bob".parse().expect("a name");
+        let check = |text: &str, expected: &str| {
+            let key = SessionKey::from_client(&bob, text, &main()).expect("a valid key");
+            assert_eq!((key.as_str(), key.agent_id().is_some()), (format!("@bob:{expected}").as_str(), true), "{text}");
+            assert_eq!((key.seen_from(&bob), key.seen_from(&Namespace::MAIN)), (expected, key.as_str()));
+        };
+        check("agent:beta:x", "agent:beta:x");
+        check("mine", "agent:main:mine");
+        check("@alice:agent:beta:x", "agent:main:@alice:agent:beta:x");
+        check("@bob:agent:beta:x", "agent:main:@bob:agent:beta:x");
+        let user = SessionKey::for_user(&bob, &main(), "alice").expect("a valid key");
+        assert_eq!(user.as_str(), "@bob:agent:main:openai-user:alice");
+        assert_eq!(user.agent_id(), Some(main()));
     }
 
     #[test]
     fn a_key_names_its_agent() {
-        let key = SessionKey::from_client("agent:Beta:x", &main()).expect("a valid key");
+        let key = SessionKey::from_client(&Namespace::MAIN, "agent:Beta:x", &main()).expect("a valid key");
         assert_eq!(key.agent_id(), "beta".parse().ok());
     }
 }

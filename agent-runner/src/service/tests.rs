@@ -130,15 +130,21 @@ async fn a_live_run_is_cancelled_by_its_id_and_never_run_twice() {
 
     let again = client.run(request("r1")).await.expect_err("the run is live");
     assert_eq!(again.code(), Code::AlreadyExists);
-    let attach = AttachRequest { run_id: "r1".to_owned(), after_seq: 0 };
+    let attach = AttachRequest { run_id: "r1".to_owned(), after_seq: 0, local_only: false };
     assert_eq!(client.attach(attach).await.expect_err("not yet").code(), Code::Unimplemented);
 
-    client.cancel(CancelRequest { run_id: "r1".to_owned() }).await.expect("the run is live");
+    client
+        .cancel(CancelRequest { run_id: "r1".to_owned(), ..CancelRequest::default() })
+        .await
+        .expect("the run is live");
     let rest = kinds_after(&mut events).await;
     assert_eq!(failure_code(&rest), Some(FailureCode::Cancelled), "{rest:?}");
     service.shutdown().await;
     assert_eq!(store.calls(), [Call::Begin, Call::Abandon]);
-    let gone = client.cancel(CancelRequest { run_id: "r1".to_owned() }).await.expect_err("it is over");
+    let gone = client
+        .cancel(CancelRequest { run_id: "r1".to_owned(), ..CancelRequest::default() })
+        .await
+        .expect_err("it is over");
     assert_eq!(gone.code(), Code::NotFound);
 }
 

@@ -8,7 +8,8 @@ use tempfile::TempDir;
 use super::{Sqlite, schema, sessions, transcript};
 use crate::{
     Error,
-    store::{BeginTurn, Begun, Claim, Direction, SessionsPage},
+    config::Reset,
+    store::{BeginTurn, Begun, Claim, Direction, SessionsPage, Store},
 };
 
 fn plan(connection: &Connection, sql: &str) -> Vec<String> {
@@ -23,7 +24,7 @@ fn folder() -> TempDir {
 }
 
 async fn open(path: &Path) -> Result<Sqlite, Error> {
-    Sqlite::open(path.to_owned(), |_| ()).await
+    Sqlite::open(path.to_owned(), 100).await
 }
 
 async fn begin(sqlite: &Sqlite, session_key: &str) -> Result<Begun, Error> {
@@ -31,10 +32,12 @@ async fn begin(sqlite: &Sqlite, session_key: &str) -> Result<Begun, Error> {
         session_key: session_key.into(),
         agent_id: "main".to_owned(),
         run_id: "run".to_owned(),
+        runner: String::new(),
+        reset: Reset::NEVER,
         window_messages: 10,
         lease_ms: 1000,
     };
-    sqlite.begin_turn(Arc::new(begin), Claim::FreeOrOwn).await
+    sqlite.claim_turn(Arc::new(begin), Claim::FreeOrOwn).await
 }
 
 #[test]
@@ -47,7 +50,7 @@ fn what_is_read_is_searched_by_index_and_never_sorted() {
     check(transcript::NEWEST_FIRST, "SEARCH messages USING PRIMARY KEY (session=? AND seq<?)");
 
     for (direction, comparison) in [(Direction::OldestFirst, '>'), (Direction::NewestFirst, '<')] {
-        let page = |agent_id| SessionsPage { agent_id, limit: 20, direction, after: None };
+        let page = |agent_id| SessionsPage { namespace: None, agent_id, limit: 20, direction, after: None };
         let all = format!("SEARCH sessions USING INDEX sessions_by_update (updated_at_ms{comparison}?)");
         check(&sessions::list_sql(&page(None)), &all);
         let one = format!("SEARCH sessions USING INDEX sessions_by_agent (agent_id=? AND updated_at_ms{comparison}?)");

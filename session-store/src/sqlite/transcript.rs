@@ -17,12 +17,15 @@ pub(super) const NEWEST_FIRST: &str = "SELECT seq, created_at_ms, run_id, body F
 /// Where a window or a page ends even if more messages were asked for: half of what a gRPC message may hold.
 const MAX_BYTES: usize = shared::transport::MAX_MESSAGE_BYTES / 2;
 
-/// Appends the turn's messages after the first `message_count`; says the number of the last.
-pub(super) fn append(write: &Write<'_>, session: i64, message_count: u64, commit: &CommitTurn) -> Result<u64, Error> {
+/// How many messages are deleted at once, so that nobody waits long for it.
+const DELETED_AT_ONCE: usize = 1000;
+
+/// Appends the turn's messages after the one numbered `last_seq`; says the number of the last.
+pub(super) fn append(write: &Write<'_>, session: i64, last_seq: u64, commit: &CommitTurn) -> Result<u64, Error> {
     let mut insert = write.transaction().prepare_cached(
         "INSERT INTO messages (session, seq, role, run_id, created_at_ms, body) VALUES (?, ?, ?, ?, ?, ?)",
     )?;
-    let mut seq = message_count;
+    let mut seq = last_seq;
     for message in &commit.messages {
         seq += 1;
         insert.execute(params![session, seq, name(message.role), commit.run_id, write.now_ms(), message.body])?;
@@ -79,11 +82,50 @@ pub(super) fn list(connection: &Connection, page: &MessagesPage) -> Result<ListM
     Ok(ListMessagesResponse { messages, has_more: false })
 }
 
-/// Forgets all of a session's turns and messages.
-pub(super) fn delete(write: &Write<'_>, session: i64) -> Result<(), Error> {
-    write.transaction().prepare_cached("DELETE FROM messages WHERE session = ?")?.execute([session])?;
-    write.transaction().prepare_cached("DELETE FROM turns WHERE session = ?")?.execute([session])?;
+/// Forgets the messages before the one numbered `first_seq`, and their turns.
+pub(super) fn trim(write: &Write<'_>, session: i64, first_seq: u64) -> Result<(), Error> {
+    for sql in [
+        "DELETE FROM turns WHERE session = ?1
+            AND run_id IN (SELECT run_id FROM messages WHERE session = ?1 AND seq < ?2)",
+        "DELETE FROM messages WHERE session = ?1 AND seq < ?2",
+    ] {
+        write.transaction().prepare_cached(sql)?.execute(params![session, first_seq])?;
+    }
     Ok(())
+}
+
+/// Forgets all of a session's turns and messages, some of which may be deleted later.
+pub(super) fn delete(write: &Write<'_>, session: i64) -> Result<(), Error> {
+    if delete_some(write, session)? {
+        write.transaction().prepare_cached("INSERT INTO doomed (session) VALUES (?)")?.execute([session])?;
+    }
+    Ok(())
+}
+
+/// Deletes some of what was to be deleted later; says whether there may be more.
+pub(super) fn prune(write: &Write<'_>) -> Result<bool, Error> {
+    let mut doomed = write.transaction().prepare_cached("SELECT session FROM doomed LIMIT 1")?;
+    let Some(session) = doomed.query_row([], |row| row.get(0)).optional()? else { return Ok(false) };
+    if !delete_some(write, session)? {
+        write.transaction().prepare_cached("DELETE FROM doomed WHERE session = ?")?.execute([session])?;
+    }
+    Ok(true)
+}
+
+/// Says whether there may be more.
+fn delete_some(write: &Write<'_>, session: i64) -> Result<bool, Error> {
+    for sql in [
+        "DELETE FROM messages WHERE session = ?1
+            AND seq <= (SELECT min(seq) FROM messages WHERE session = ?1) + ?2 - 1",
+        "DELETE FROM turns WHERE session = ?1
+            AND run_id IN (SELECT run_id FROM turns WHERE session = ?1 LIMIT ?2)",
+    ] {
+        let deleted = write.transaction().prepare_cached(sql)?.execute(params![session, DELETED_AT_ONCE])?;
+        if deleted == DELETED_AT_ONCE {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn name(role: Role) -> &'static str {

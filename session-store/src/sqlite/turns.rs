@@ -6,9 +6,10 @@ use proto::session::v1::CommitTurnResponse;
 use rusqlite::{OptionalExtension, Row, params};
 use uuid::Uuid;
 
-use super::{transcript, writer::Write};
+use super::{runs, sessions, transcript, writer::Write};
 use crate::{
     Error,
+    config::Reset,
     store::{BeginTurn, Begun, Claim, CommitTurn, Lease, Turn},
 };
 
@@ -17,24 +18,32 @@ struct SessionRow {
     id: i64,
     session_id: Uuid,
     session_key: String,
-    message_count: u64,
+    updated_at_ms: u64,
+    first_seq: u64,
+    last_seq: u64,
     lease_token: u64,
     lease_run_id: Option<String>,
     lease_expires_at_ms: u64,
 }
 
-const BY_KEY: &str = "SELECT id, session_id, session_key, message_count, lease_token, lease_run_id, lease_expires_at_ms
-    FROM sessions WHERE session_key = ?";
-const BY_SESSION_ID: &str =
-    "SELECT id, session_id, session_key, message_count, lease_token, lease_run_id, lease_expires_at_ms
-    FROM sessions WHERE session_id = ?";
+macro_rules! select {
+    ($column:literal) => {
+        concat!(
+            "SELECT id, session_id, session_key, updated_at_ms, first_seq, last_seq,
+                lease_token, lease_run_id, lease_expires_at_ms
+            FROM sessions WHERE ",
+            $column,
+            " = ?"
+        )
+    };
+}
 
 /// Takes the session's lease, if the claim allows it, and reads the window.
 pub(super) fn begin(write: &Write<'_>, begin: &BeginTurn, claim: Claim) -> Result<Begun<Turn>, Error> {
-    let mut by_key = write.transaction().prepare_cached(BY_KEY)?;
+    let mut by_key = write.transaction().prepare_cached(select!("session_key"))?;
     let session = by_key.query_row([&*begin.session_key], SessionRow::from_row).optional()?;
     if let Some(session) = &session
-        && session.message_count > 0
+        && session.last_seq > 0
         && committed(write, session, &begin.run_id)?.is_some()
     {
         return Err(Error::AlreadyCommitted);
@@ -44,19 +53,26 @@ pub(super) fn begin(write: &Write<'_>, begin: &BeginTurn, claim: Claim) -> Resul
     if !is_own && (expires_in_ms > 0 || claim == Claim::OwnOnly) {
         return Ok(Begun::Busy { expires_in: Duration::from_millis(expires_in_ms) });
     }
-    let session = match session {
+    let mut session = match session {
         Some(session) => session,
         None => create(write, begin)?,
     };
+    if !is_own && session.is_due(begin.reset, write.now_ms()) {
+        (session.id, session.session_id) = sessions::begin_anew(write, session.id)?;
+        (session.first_seq, session.last_seq) = (1, 0);
+    }
     let token = session.lease_token + 1;
     write
         .transaction()
-        .prepare_cached("UPDATE sessions SET lease_token = ?, lease_run_id = ?, lease_expires_at_ms = ? WHERE id = ?")?
-        .execute(params![token, begin.run_id, write.now_ms() + begin.lease_ms, session.id])?;
+        .prepare_cached(
+            "UPDATE sessions SET lease_token = ?, lease_run_id = ?, lease_runner = ?, lease_expires_at_ms = ?
+            WHERE id = ?",
+        )?
+        .execute(params![token, begin.run_id, begin.runner, write.now_ms() + begin.lease_ms, session.id])?;
     Ok(Begun::Granted(Turn {
         lease: Lease { session_id: session.session_id, token },
         lease_ms: begin.lease_ms,
-        message_count: session.message_count,
+        message_count: session.message_count(),
         window: transcript::window(write.transaction(), session.id, begin.window_messages)?,
     }))
 }
@@ -80,7 +96,11 @@ pub(super) fn commit(write: &mut Write<'_>, commit: &CommitTurn) -> Result<Commi
             Some(_) | None => Err(Error::LeaseLost),
         };
     }
-    let last_seq = transcript::append(write, session.id, session.message_count, commit)?;
+    let last_seq = transcript::append(write, session.id, session.last_seq, commit)?;
+    let first_seq = commit.first_seq(session.first_seq, last_seq);
+    if first_seq > session.first_seq {
+        transcript::trim(write, session.id, first_seq)?;
+    }
     write
         .transaction()
         .prepare_cached("INSERT INTO turns (session, run_id, lease_token, last_seq) VALUES (?, ?, ?, ?)")?
@@ -88,13 +108,15 @@ pub(super) fn commit(write: &mut Write<'_>, commit: &CommitTurn) -> Result<Commi
     write
         .transaction()
         .prepare_cached(
-            "UPDATE sessions SET updated_at_ms = ?, message_count = ?, lease_run_id = NULL, lease_expires_at_ms = 0,
+            "UPDATE sessions SET updated_at_ms = ?, first_seq = ?, last_seq = ?,
+                lease_run_id = NULL, lease_runner = '', lease_expires_at_ms = 0,
                 prompt_tokens = prompt_tokens + ?, completion_tokens = completion_tokens + ?,
                 cached_tokens = cached_tokens + ?, reasoning_tokens = reasoning_tokens + ?
             WHERE id = ?",
         )?
         .execute(params![
             write.now_ms(),
+            first_seq,
             last_seq,
             commit.usage.prompt_tokens,
             commit.usage.completion_tokens,
@@ -102,6 +124,9 @@ pub(super) fn commit(write: &mut Write<'_>, commit: &CommitTurn) -> Result<Commi
             commit.usage.reasoning_tokens,
             session.id,
         ])?;
+    if !commit.outcome.is_empty() {
+        runs::finish(write, commit)?;
+    }
     write.release(session.session_key);
     Ok(CommitTurnResponse { last_seq })
 }
@@ -113,31 +138,36 @@ pub(super) fn abandon(write: &mut Write<'_>, lease: Lease) -> Result<(), Error> 
     };
     write
         .transaction()
-        .prepare_cached("UPDATE sessions SET lease_run_id = NULL, lease_expires_at_ms = 0 WHERE id = ?")?
+        .prepare_cached(
+            "UPDATE sessions SET lease_run_id = NULL, lease_runner = '', lease_expires_at_ms = 0 WHERE id = ?",
+        )?
         .execute([session.id])?;
     write.release(session.session_key);
     Ok(())
 }
 
 fn find(write: &Write<'_>, lease: Lease) -> Result<Option<SessionRow>, Error> {
-    let mut by_session_id = write.transaction().prepare_cached(BY_SESSION_ID)?;
+    let mut by_session_id = write.transaction().prepare_cached(select!("session_id"))?;
     Ok(by_session_id.query_row([lease.session_id], SessionRow::from_row).optional()?)
 }
 
 fn create(write: &Write<'_>, begin: &BeginTurn) -> Result<SessionRow, Error> {
-    let session_id = Uuid::now_v7();
+    let (id, session_id) = (sessions::next_id(write)?, Uuid::now_v7());
     write
         .transaction()
         .prepare_cached(
-            "INSERT INTO sessions (session_key, session_id, agent_id, created_at_ms, updated_at_ms)
-            VALUES (?1, ?2, ?3, ?4, ?4)",
+            "INSERT INTO sessions (id, session_key, session_id, namespace, agent_id, created_at_ms, updated_at_ms,
+                last_seq)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, 0)",
         )?
-        .execute(params![&*begin.session_key, session_id, begin.agent_id, write.now_ms()])?;
+        .execute(params![id, &*begin.session_key, session_id, begin.namespace(), begin.agent_id, write.now_ms()])?;
     Ok(SessionRow {
-        id: write.transaction().last_insert_rowid(),
+        id,
         session_id,
         session_key: begin.session_key.to_string(),
-        message_count: 0,
+        updated_at_ms: write.now_ms(),
+        first_seq: 1,
+        last_seq: 0,
         lease_token: 0,
         lease_run_id: None,
         lease_expires_at_ms: 0,
@@ -159,11 +189,22 @@ impl SessionRow {
             id: row.get(0)?,
             session_id: row.get(1)?,
             session_key: row.get(2)?,
-            message_count: row.get(3)?,
-            lease_token: row.get(4)?,
-            lease_run_id: row.get(5)?,
-            lease_expires_at_ms: row.get(6)?,
+            updated_at_ms: row.get(3)?,
+            first_seq: row.get(4)?,
+            last_seq: row.get(5)?,
+            lease_token: row.get(6)?,
+            lease_run_id: row.get(7)?,
+            lease_expires_at_ms: row.get(8)?,
         })
+    }
+
+    fn message_count(&self) -> u64 {
+        self.last_seq + 1 - self.first_seq
+    }
+
+    /// Whether the session's last turn is so long ago that it begins anew.
+    fn is_due(&self, reset: Reset, now_ms: u64) -> bool {
+        self.last_seq > 0 && self.updated_at_ms < reset.due_before_ms(now_ms)
     }
 
     fn is_held_by(&self, run_id: &str) -> bool {

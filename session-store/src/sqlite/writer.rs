@@ -175,9 +175,7 @@ fn write_batch(connection: &mut Connection, mut batch: Vec<Box<dyn Job>>, releas
 fn try_write(connection: &mut Connection, batch: &mut [Box<dyn Job>]) -> Result<Vec<String>, Failure> {
     // IMMEDIATE, so that waiting for another process happens here and not in the middle.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let now_ms = transaction
-        .prepare_cached("SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER)")?
-        .query_row([], |row| row.get(0))?;
+    let now_ms = now_ms(&transaction)?;
     let mut released = Vec::new();
     for (index, job) in batch.iter_mut().enumerate() {
         let mut write = Write { transaction: &transaction, now_ms, released: &mut released };
@@ -185,6 +183,11 @@ fn try_write(connection: &mut Connection, batch: &mut [Box<dyn Job>]) -> Result<
     }
     transaction.commit()?;
     Ok(released)
+}
+
+/// The time by the database's clock.
+pub(super) fn now_ms(connection: &Connection) -> Result<u64, rusqlite::Error> {
+    connection.prepare_cached("SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER)")?.query_row([], |row| row.get(0))
 }
 
 impl From<rusqlite::Error> for Failure {

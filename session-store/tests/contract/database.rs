@@ -93,8 +93,13 @@ impl Store {
         messages: Vec<Message>,
     ) -> Result<u64, Status> {
         let usage = Usage { prompt_tokens: 10, completion_tokens: 5, cached_tokens: 3, reasoning_tokens: 1 };
-        let request =
-            CommitTurnRequest { lease: begun.lease.clone(), run_id: run_id.to_owned(), messages, usage: Some(usage) };
+        let request = CommitTurnRequest {
+            lease: begun.lease.clone(),
+            run_id: run_id.to_owned(),
+            messages,
+            usage: Some(usage),
+            ..CommitTurnRequest::default()
+        };
         Ok(self.client.clone().commit_turn(request).await?.into_inner().last_seq)
     }
 

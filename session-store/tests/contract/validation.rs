@@ -51,7 +51,12 @@ pub(crate) async fn a_wrong_field_is_named(database: Database) {
 
     let commit = |change: fn(&mut CommitTurnRequest)| {
         let messages = vec![user("hi"), user("there")];
-        let mut request = CommitTurnRequest { lease: lease.clone(), run_id: "r".repeat(128), messages, usage: None };
+        let mut request = CommitTurnRequest {
+            lease: lease.clone(),
+            run_id: "r".repeat(128),
+            messages,
+            ..CommitTurnRequest::default()
+        };
         change(&mut request);
         request
     };

@@ -95,7 +95,6 @@ pub(super) const HARMLESS: &[&str] = &[
     "session.identityLinks",
     "session.idleMinutes",
     "session.mainKey",
-    "session.reset",
     "session.resetByChannel",
     "session.resetByType",
     "session.resetTriggers",

@@ -11,9 +11,10 @@ use proto::{
     agent::v1::agent_runner_client::AgentRunnerClient,
     session::v1::{
         AbandonTurnRequest, AbandonTurnResponse, BeginTurnRequest, BeginTurnResponse, CommitTurnRequest,
-        CommitTurnResponse, DeleteSessionRequest, DeleteSessionResponse, GetSessionRequest, GetSessionResponse, Lease,
-        ListMessagesRequest, ListMessagesResponse, ListSessionsRequest, ListSessionsResponse, Message,
-        RenewLeaseRequest, RenewLeaseResponse, ResetSessionRequest, ResetSessionResponse,
+        CommitTurnResponse, DeleteSessionRequest, DeleteSessionResponse, GetRunRequest, GetRunResponse,
+        GetSessionRequest, GetSessionResponse, Lease, ListMessagesRequest, ListMessagesResponse, ListSessionsRequest,
+        ListSessionsResponse, Message, PutRunRequest, PutRunResponse, RenewLeaseRequest, RenewLeaseResponse,
+        ResetSessionRequest, ResetSessionResponse,
         session_store_client::SessionStoreClient,
         session_store_server::{SessionStore, SessionStoreServer},
     },
@@ -122,6 +123,14 @@ impl SessionStore for FakeStore {
         &self,
         _: Request<DeleteSessionRequest>,
     ) -> Result<Response<DeleteSessionResponse>, Status> {
+        Err(Status::unimplemented("no run asks for it"))
+    }
+
+    async fn put_run(&self, _: Request<PutRunRequest>) -> Result<Response<PutRunResponse>, Status> {
+        Err(Status::unimplemented("no run asks for it"))
+    }
+
+    async fn get_run(&self, _: Request<GetRunRequest>) -> Result<Response<GetRunResponse>, Status> {
         Err(Status::unimplemented("no run asks for it"))
     }
 }

@@ -14,7 +14,7 @@ use proto::{
     session::v1::{Message, Part, Role, Usage, part},
 };
 use serde_json::{Value, json};
-use shared::{AgentId, SessionKey, process::Process, transport::Transport};
+use shared::{AgentId, Namespace, SessionKey, process::Process, transport::Transport};
 use uuid::Uuid;
 
 use crate::{arguments::Agent, stack::Stack};
@@ -79,12 +79,14 @@ async fn request(runner: &mut AgentRunnerClient<Transport>, asked: Agent) -> any
         None => default_agent.clone(),
     };
     let session_key = match (&asked.session_key, &asked.user) {
-        (Some(key), _) => Some(SessionKey::from_client(key, &default_agent).context("--session-key")?),
-        (None, Some(user)) => Some(SessionKey::for_user(&agent_id, user).context("--user")?),
+        (Some(key), _) => {
+            Some(SessionKey::from_client(&Namespace::MAIN, key, &default_agent).context("--session-key")?)
+        }
+        (None, Some(user)) => Some(SessionKey::for_user(&Namespace::MAIN, &agent_id, user).context("--user")?),
         (None, None) => None,
     };
     let stateless = session_key.is_none();
-    let session_key = session_key.unwrap_or_else(|| SessionKey::stateless(&agent_id));
+    let session_key = session_key.unwrap_or_else(|| SessionKey::stateless(&agent_id, Uuid::new_v4()));
     let text = Part { kind: Some(part::Kind::Text(asked.message)) };
     Ok(RunRequest {
         run_id: Uuid::new_v4().to_string(),

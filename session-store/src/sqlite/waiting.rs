@@ -5,10 +5,12 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::{
+    Sqlite,
+    line::{Lines, Place},
+};
 use crate::{
     Error,
-    line::{Lines, Place},
-    sqlite::Sqlite,
     store::{BeginTurn, Begun, Claim, Turn},
 };
 
@@ -16,8 +18,8 @@ use crate::{
 const POLL: Duration = Duration::from_secs(1);
 
 /// Begins the turn. Whoever drops this while it waits leaves the line, and gives back what was granted unseen.
-pub(crate) async fn begin(
-    store: &Sqlite,
+pub(super) async fn begin(
+    sqlite: &Sqlite,
     lines: &Arc<Lines>,
     begin: BeginTurn,
     wait: Duration,
@@ -28,7 +30,7 @@ pub(crate) async fn begin(
     let place = lines.join(&begin.session_key);
     // Whoever is behind others leaves them a free lease, but need not wait for its own.
     let claim = if place.as_ref().is_ok_and(Place::is_first) { Claim::FreeOrOwn } else { Claim::OwnOnly };
-    let mut expires_in = match store.begin_turn(begin.clone(), claim).await? {
+    let mut expires_in = match sqlite.claim_turn(begin.clone(), claim).await? {
         Begun::Granted(grant) => return Ok(grant.accept()),
         Begun::Busy { expires_in } => expires_in,
     };
@@ -49,7 +51,7 @@ pub(crate) async fn begin(
         if !place.is_first() {
             continue;
         }
-        expires_in = match store.begin_turn(begin.clone(), Claim::FreeOrOwn).await? {
+        expires_in = match sqlite.claim_turn(begin.clone(), Claim::FreeOrOwn).await? {
             Begun::Granted(grant) => return Ok(grant.accept()),
             Begun::Busy { expires_in } => expires_in,
         };

@@ -18,14 +18,14 @@ type Queue = VecDeque<Arc<Notify>>;
 
 /// All lines of this process.
 #[derive(Debug)]
-pub(crate) struct Lines {
+pub(super) struct Lines {
     queues: Mutex<HashMap<Arc<str>, Queue>>,
     waiting: Arc<Semaphore>,
 }
 
 /// A place in a line, left when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(super) struct Place {
     lines: Arc<Lines>,
     session_key: Arc<str>,
     call: Arc<Notify>,
@@ -34,13 +34,13 @@ pub(crate) struct Place {
 impl Lines {
     /// Of `max_calls` that there may be at once, at most half wait: else those who wait could keep out those that they
     /// wait for.
-    pub(crate) fn new(max_calls: usize) -> Self {
+    pub(super) fn new(max_calls: usize) -> Self {
         let waiting = MAX_WAITING.min(max_calls / 2);
         Self { queues: Mutex::default(), waiting: Arc::new(Semaphore::new(waiting)) }
     }
 
     /// Joins the end of the session's line.
-    pub(crate) fn join(self: &Arc<Self>, session_key: &Arc<str>) -> Result<Place, Error> {
+    pub(super) fn join(self: &Arc<Self>, session_key: &Arc<str>) -> Result<Place, Error> {
         let call = Arc::new(Notify::new());
         let mut queues = self.queues();
         let queue = queues.entry(session_key.clone()).or_default();
@@ -52,14 +52,14 @@ impl Lines {
     }
 
     /// Says that the session's lease may be free.
-    pub(crate) fn call_first(&self, session_key: &str) {
+    pub(super) fn call_first(&self, session_key: &str) {
         if let Some(first) = self.queues().get(session_key).and_then(VecDeque::front) {
             first.notify_one();
         }
     }
 
     /// Room to wait; full is full, since a line for the lines would have no order.
-    pub(crate) fn room(&self) -> Result<OwnedSemaphorePermit, Error> {
+    pub(super) fn room(&self) -> Result<OwnedSemaphorePermit, Error> {
         self.waiting.clone().try_acquire_owned().map_err(|_| Error::LineFull)
     }
 
@@ -69,14 +69,14 @@ impl Lines {
 }
 
 impl Place {
-    pub(crate) fn is_first(&self) -> bool {
+    pub(super) fn is_first(&self) -> bool {
         let queues = self.lines.queues();
         queues.get(&self.session_key).and_then(VecDeque::front).is_some_and(|first| Arc::ptr_eq(first, &self.call))
     }
 
     /// Waits until this place may have become the first, or as the first may have its turn. A call that came earlier
     /// is not lost.
-    pub(crate) async fn called(&self) {
+    pub(super) async fn called(&self) {
         self.call.notified().await;
     }
 }
