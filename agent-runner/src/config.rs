@@ -2,18 +2,23 @@
 
 mod providers;
 
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    time::Duration,
+};
 
 use proto::session::v1::session_store_client::SessionStoreClient;
 use serde::Deserialize;
 use shared::{
     AgentId,
     config::{self, Document, Environment},
-    transport::Transport,
+    transport::{self, Transport},
 };
 
 use crate::{
     agents::{Agent, Agents, ModelName},
+    live::Keep,
     service::{Service, Settings},
     turn::{Store, StoreTimes},
 };
@@ -117,11 +122,21 @@ struct RunnerSection {
     listen: SocketAddr,
     drain_ms: u64,
     max_concurrent_calls: usize,
+    advertise_url: Option<String>,
+    kept_run_ms: u64,
+    kept_run_bytes: usize,
 }
 
 impl Default for RunnerSection {
     fn default() -> Self {
-        Self { listen: ([127, 0, 0, 1], 18790).into(), drain_ms: 30_000, max_concurrent_calls: 4096 }
+        Self {
+            listen: ([127, 0, 0, 1], 18790).into(),
+            drain_ms: 30_000,
+            max_concurrent_calls: 4096,
+            advertise_url: None,
+            kept_run_ms: 600_000,
+            kept_run_bytes: 64 * 1024 * 1024,
+        }
     }
 }
 
@@ -144,6 +159,10 @@ impl Config {
         let session: SessionSection = document.section("session")?;
         let store: StoreSection = document.section("services.sessionStore")?;
         let runner: RunnerSection = document.section("services.agentRunner")?;
+        if let Some(Err(error)) = runner.advertise_url.as_deref().map(transport::check) {
+            let key = "services.agentRunner.advertiseUrl".to_owned();
+            return Err(Error::Invalid { key, reason: error.to_string() });
+        }
         let providers = providers::load(document, environment)?;
 
         let default_model = match &defaults.model {
@@ -178,13 +197,41 @@ impl Config {
         Duration::from_millis(self.runner.drain_ms)
     }
 
+    /// The URL at which other runners reach this one: the one that is configured, else that of the address it listens
+    /// on; if that stands for all of the machine's addresses, the one that the machine uses towards others.
+    pub fn url(&self) -> String {
+        let RunnerSection { listen, advertise_url, .. } = &self.runner;
+        advertise_url.clone().unwrap_or_else(|| {
+            let ip = if listen.ip().is_unspecified() { outward(listen.ip()) } else { listen.ip() };
+            format!("http://{}", SocketAddr::new(ip, listen.port()))
+        })
+    }
+
     /// Makes the runner. With the embedded model this looks for its weights, fetches them if need be, and loads them.
-    pub async fn build(self, store: SessionStoreClient<Transport>) -> Result<Service, Error> {
+    /// `name` is what the session store knows it by: its URL, or for a runner that others cannot reach, any name that no
+    /// other runner has.
+    pub async fn build(self, store: SessionStoreClient<Transport>, name: &str) -> Result<Service, Error> {
         let wanted = self.agents.iter().map(|agent| agent.model.provider.clone()).collect();
         let models = providers::build(self.providers, &wanted, self.settings.idle_timeout).await?;
-        let store = Store::new(store, self.store);
-        Ok(Service::new(self.agents, models, store, self.settings, self.runner.max_concurrent_calls))
+        let store = Store::new(store, self.store, name);
+        let keep = Keep { lifetime: Duration::from_millis(self.runner.kept_run_ms), bytes: self.runner.kept_run_bytes };
+        Ok(Service::new(self.agents, models, store, self.settings, self.runner.max_concurrent_calls, keep))
     }
+}
+
+/// The address that this machine has towards others; no packet is sent to find it. A machine without one has only
+/// itself.
+fn outward(unspecified: IpAddr) -> IpAddr {
+    let (towards, loopback): (IpAddr, IpAddr) = match unspecified {
+        // Addresses of documentation networks (RFC 5737, RFC 3849).
+        IpAddr::V4(_) => (Ipv4Addr::new(192, 0, 2, 1).into(), Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(_) => (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into(), Ipv6Addr::LOCALHOST.into()),
+    };
+    let socket = UdpSocket::bind((unspecified, 0)).and_then(|socket| {
+        socket.connect((towards, 9))?;
+        socket.local_addr()
+    });
+    socket.map_or(loopback, |address| address.ip())
 }
 
 impl ModelChoice {

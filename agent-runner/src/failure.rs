@@ -7,7 +7,7 @@ use proto::agent::v1::{Failed, FailureCode};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use crate::model;
+use crate::{model, resumable::Full};
 
 /// Everything that can end a run early.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +29,9 @@ pub(crate) enum Failure {
     /// The session was taken over, reset or deleted while the run went on.
     #[error("the session was reset, deleted or taken over while the answer was being written")]
     LeaseLost,
+    /// The run has been asked for again, after its turn was committed.
+    #[error("the run has already committed its turn")]
+    AlreadyCommitted,
     /// The session store has as much to do as it may.
     #[error("the session store has as much to do as it may; try again later")]
     StoreOverloaded,
@@ -49,7 +52,7 @@ pub(crate) enum Failure {
 impl Failure {
     pub(crate) fn code(&self) -> FailureCode {
         match self {
-            Self::Invalid { .. } => FailureCode::InvalidRequest,
+            Self::Invalid { .. } | Self::AlreadyCommitted => FailureCode::InvalidRequest,
             Self::SessionBusy(_) | Self::LeaseLost => FailureCode::SessionBusy,
             Self::Store(_) | Self::ShuttingDown => FailureCode::Unavailable,
             Self::TimedOut(_) | Self::Model(model::Error::Idle(_) | model::Error::TimedOut) => FailureCode::Timeout,
@@ -72,7 +75,7 @@ impl Failure {
             | Self::Store(_)
             | Self::TimedOut(_)
             | Self::ShuttingDown => true,
-            Self::Invalid { .. } | Self::Cancelled => false,
+            Self::Invalid { .. } | Self::AlreadyCommitted | Self::Cancelled => false,
             Self::Model(error) => match error {
                 model::Error::RateLimited { .. }
                 | model::Error::Failed(_)
@@ -100,6 +103,13 @@ impl From<&Failure> for Failed {
             retry_after_ms: retry_after.map_or(0, |after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX)),
             param: param.to_owned(),
         }
+    }
+}
+
+impl From<Full> for Failure {
+    fn from(Full: Full) -> Self {
+        let reason = "the answer is too long to be kept; ask again without a key".to_owned();
+        Self::Invalid { param: "Idempotency-Key", reason }
     }
 }
 

@@ -4,8 +4,10 @@
 mod agents;
 mod config;
 mod failure;
+mod live;
 pub mod model;
 mod prompt;
+mod resumable;
 mod run;
 mod service;
 mod turn;

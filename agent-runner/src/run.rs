@@ -3,7 +3,11 @@
 mod answer;
 mod events;
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{
+    pin::pin,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use futures_util::StreamExt;
 use proto::{
@@ -75,6 +79,22 @@ struct Answered {
     answer: Answer,
 }
 
+/// A run that is over, whose callers are still to be told.
+pub(crate) struct Ended {
+    events: Events,
+    pub(crate) outcome: Result<Finished, Failure>,
+}
+
+impl Ended {
+    /// Sends the last event.
+    pub(crate) fn tell(self) {
+        self.events.end(match self.outcome {
+            Ok(finished) => Kind::Finished(finished),
+            Err(failure) => Kind::Failed(Failed::from(&failure)),
+        });
+    }
+}
+
 impl Run {
     pub(crate) fn new(
         request: RunRequest,
@@ -100,10 +120,10 @@ impl Run {
         )
     }
 
-    /// Runs to the end, whatever it is. Afterwards the turn is kept or given up and the last event is sent.
+    /// Runs to the end, whatever it is. Afterwards the turn is kept or given up; the last event is still to be told.
     ///
     /// A run can be cancelled or time out only while it answers; a whole answer is always kept.
-    pub(crate) async fn execute(mut self, timeout: Duration, cancelled: Cancelled) {
+    pub(crate) async fn execute(mut self, timeout: Duration, cancelled: Cancelled) -> Ended {
         let outcome = match self.answer(timeout, &cancelled).await {
             Ok(answered) => self.keep(answered).await,
             Err(failure) => Err(failure),
@@ -111,13 +131,10 @@ impl Run {
         if let Some(turn) = self.session.as_mut().and_then(|session| session.turn.take()) {
             turn.abandon().await;
         }
-        match outcome {
-            Ok(finished) => self.events.end(Kind::Finished(finished)),
-            Err(failure) => {
-                log(&self.request.run_id, &failure);
-                self.events.end(Kind::Failed(Failed::from(&failure)));
-            }
+        if let Err(failure) = &outcome {
+            log(&self.request.run_id, failure);
         }
+        Ended { events: self.events, outcome }
     }
 
     async fn answer(&mut self, timeout: Duration, cancelled: &Cancelled) -> Result<Answered, Failure> {
@@ -135,11 +152,12 @@ impl Run {
     async fn keep(&mut self, answered: Answered) -> Result<Finished, Failure> {
         let Answered { mut messages, answer } = answered;
         let (message, reason, usage) = answer.into_parts();
+        let finished = Finished { reason: reason.into(), usage: Some(usage) };
         if let Some(turn) = self.session.as_mut().and_then(|session| session.turn.take()) {
             messages.push(message);
-            turn.commit(messages, usage).await?;
+            turn.commit(messages, usage, self.events.outcome(&Kind::Finished(finished))).await?;
         }
-        Ok(Finished { reason: reason.into(), usage: Some(usage) })
+        Ok(finished)
     }
 
     /// Begins the session's turn and returns its transcript; without a session there is none. A call that is dropped
@@ -154,7 +172,7 @@ impl Run {
 
     async fn drive(&mut self, transcript: Transcript) -> Result<Answered, Failure> {
         let model = self.model_name.to_string();
-        self.events.send(Kind::Started(Started { model, started_at_ms: 0 })).await?;
+        self.events.send(Kind::Started(Started { model, started_at_ms: now_ms() })).await?;
         let new = self.new_messages(transcript.message_count == 0);
         if new.is_empty() {
             let reason = "nothing follows the last assistant message".to_owned();
@@ -242,11 +260,18 @@ async fn ask(mut stream: model::EventStream, events: &mut Events) -> Result<Answ
     }
 }
 
+fn now_ms() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+}
+
 fn log(run_id: &str, failure: &Failure) {
     Span::current().record("otel.status_code", "error");
     match failure {
         Failure::Cancelled | Failure::ShuttingDown => tracing::info!(run.id = run_id, "{failure}"),
-        Failure::Invalid { .. } => tracing::info!(run.id = run_id, %failure, "the run was refused"),
+        Failure::Invalid { .. } | Failure::AlreadyCommitted => {
+            tracing::info!(run.id = run_id, %failure, "the run was refused");
+        }
         Failure::Store(status) => tracing::error!(run.id = run_id, %status, "the session store failed a run"),
         // The message may quote the provider, and the provider the prompt.
         Failure::Model(_)

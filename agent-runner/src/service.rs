@@ -1,19 +1,21 @@
 //! The gRPC face of the runner.
 
 use std::{
-    collections::HashMap,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use futures_util::Stream;
-use proto::agent::v1::{
-    Agent as ListedAgent, AttachRequest, AttachResponse, CancelRequest, CancelResponse, ListAgentsRequest,
-    ListAgentsResponse, RunRequest, RunResponse,
-    agent_runner_server::{AgentRunner, AgentRunnerServer},
-    run_event::Kind,
+use futures_util::{Stream, TryStreamExt, stream};
+use proto::{
+    agent::v1::{
+        Agent as ListedAgent, AttachRequest, AttachResponse, CancelRequest, CancelResponse, ListAgentsRequest,
+        ListAgentsResponse, RunEvent, RunRequest, RunResponse,
+        agent_runner_server::{AgentRunner, AgentRunnerServer},
+        run_event::Kind,
+    },
+    session::v1::RunState,
 };
 use shared::{
     AgentId,
@@ -31,11 +33,14 @@ use crate::{
     agents::{Agent, Agents, ModelName},
     config::{Models, Provided},
     failure::invalid_argument,
+    live::{Entered, Keep, Live, Registration},
+    resumable::{Record, Resumable, outcome, peers},
     run::{self, Cancelled, Run, Session},
     turn::Store,
 };
 
 const MAX_RUN_ID_BYTES: usize = 128;
+const MAX_FINGERPRINT_BYTES: usize = 64;
 
 /// How runs behave.
 #[derive(Clone, Debug)]
@@ -58,8 +63,7 @@ struct Inner {
     store: Store,
     settings: Settings,
     max_concurrent_calls: usize,
-    /// What stops each live run. Touched when a run begins and ends, never while it streams.
-    live: Mutex<HashMap<String, CancellationToken>>,
+    live: Arc<Live>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -71,6 +75,7 @@ impl Service {
         store: Store,
         settings: Settings,
         max_concurrent_calls: usize,
+        keep: Keep,
     ) -> Self {
         Self {
             inner: Arc::new(Inner {
@@ -79,7 +84,7 @@ impl Service {
                 store,
                 settings,
                 max_concurrent_calls,
-                live: Mutex::default(),
+                live: Arc::new(Live::new(keep)),
                 tasks: TaskTracker::new(),
                 stop: CancellationToken::new(),
             }),
@@ -126,32 +131,60 @@ impl Service {
         Ok((name, provided))
     }
 
-    /// Enters a run among the live ones; a run with the same id must not be among them.
-    fn register(&self, run_id: &str) -> Result<(CancellationToken, Registration), Status> {
-        let cancelled = CancellationToken::new();
-        let mut live = self.inner.live.lock().unwrap_or_else(PoisonError::into_inner);
-        if live.contains_key(run_id) {
-            return Err(Status::already_exists(format!("the run `{run_id}` is already going on")));
+    /// Has a run go on by itself, whose events go to its one reader.
+    fn start(&self, run: Run, registration: Registration) {
+        let (span, stop) = (run.span(), self.stop(&registration));
+        let timeout = self.inner.settings.run_timeout;
+        let task = async move {
+            run.execute(timeout, stop).await.tell();
+            drop(registration);
+        };
+        self.inner.tasks.spawn(task.instrument(span));
+    }
+
+    /// Has a run go on by itself that outlives its readers.
+    fn start_resumable(&self, run: Run, resumable: Resumable) {
+        let (span, stop) = (run.span(), self.stop(&resumable.registration));
+        let timeout = self.inner.settings.run_timeout;
+        let task = resumable.drive(run, async move |run| run.execute(timeout, stop).await);
+        self.inner.tasks.spawn(task.instrument(span));
+    }
+
+    fn stop(&self, registration: &Registration) -> Cancelled {
+        Cancelled { run: registration.cancelled().clone(), runner: self.inner.stop.clone() }
+    }
+
+    /// A run's events as far as they are known here, or kept by the session store, or at the run's own runner.
+    async fn attach_anywhere(&self, request: &AttachRequest) -> Result<Response<Attached>, Status> {
+        let AttachRequest { run_id, after_seq, local_only } = request;
+        if let Some(log) = self.inner.live.log(run_id) {
+            return Ok(Response::new(attached(log.follow(*after_seq))));
         }
-        live.insert(run_id.to_owned(), cancelled.clone());
-        Ok((cancelled, Registration { inner: self.inner.clone(), run_id: run_id.to_owned() }))
+        let unknown = || Status::not_found(format!("there is no run `{run_id}`"));
+        if *local_only {
+            return Err(unknown());
+        }
+        let recorded = self.inner.store.get_run(run_id).await?;
+        match recorded.state() {
+            RunState::Finished => {
+                let events = outcome(&recorded.outcome)?.into_iter().filter(|event| event.seq > *after_seq);
+                Ok(Response::new(attached(stream::iter(events.map(Ok).collect::<Vec<_>>()))))
+            }
+            RunState::Running if recorded.runner != self.inner.store.runner() => {
+                let events = peers::attach(&recorded.runner, run_id, *after_seq).await?;
+                Ok(Response::new(Box::pin(events)))
+            }
+            RunState::Running | RunState::Failed | RunState::Unspecified => Err(unknown()),
+        }
     }
 }
 
-/// A run's place among the live ones, given up when the run ends.
-struct Registration {
-    inner: Arc<Inner>,
-    run_id: String,
-}
+/// A run's events on their way to who asked for them.
+type RunEvents = Pin<Box<dyn Stream<Item = Result<RunResponse, Status>> + Send>>;
+type Attached = Pin<Box<dyn Stream<Item = Result<AttachResponse, Status>> + Send>>;
 
-impl Drop for Registration {
-    fn drop(&mut self) {
-        self.inner.live.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.run_id);
-    }
-}
-
-/// A run's events; dropping them cancels the run.
-pub struct Events {
+/// The events of a run that has one reader; dropping them cancels the run.
+struct Events {
     events: mpsc::Receiver<RunResponse>,
     has_ended: bool,
     _cancel: DropGuard,
@@ -172,6 +205,10 @@ impl Stream for Events {
     }
 }
 
+fn attached(events: impl Stream<Item = Result<RunEvent, Status>> + Send + 'static) -> Attached {
+    Box::pin(events.map_ok(|event| AttachResponse { event: Some(event) }))
+}
+
 fn is_last(response: &RunResponse) -> bool {
     let kind = response.event.as_ref().and_then(|event| event.kind.as_ref());
     matches!(kind, Some(Kind::Finished(_) | Kind::Failed(_)))
@@ -179,10 +216,10 @@ fn is_last(response: &RunResponse) -> bool {
 
 #[tonic::async_trait]
 impl AgentRunner for Service {
-    type RunStream = Events;
-    type AttachStream = futures_util::stream::Empty<Result<AttachResponse, Status>>;
+    type RunStream = RunEvents;
+    type AttachStream = Attached;
 
-    async fn run(&self, request: Request<RunRequest>) -> Result<Response<Events>, Status> {
+    async fn run(&self, request: Request<RunRequest>) -> Result<Response<RunEvents>, Status> {
         if self.inner.tasks.is_closed() {
             return Err(Status::unavailable("the runner is shutting down"));
         }
@@ -190,33 +227,38 @@ impl AgentRunner for Service {
         check(&request)?;
         let agent = self.agent(&request.agent_id)?.clone();
         let (model_name, provided) = self.model(&agent, &request.model)?;
-        let (cancelled, registration) = self.register(&request.run_id)?;
-
-        let (sender, events) = run::channel();
-        let session = (!request.stateless).then(|| Session::new(self.inner.store.clone()));
-        let model = provided.model.clone();
-        let run = Run::new(request, agent, model_name, model, session, sender);
-        let span = run.span();
-        let timeout = self.inner.settings.run_timeout;
-        let stop = Cancelled { run: cancelled.clone(), runner: self.inner.stop.clone() };
-        let task = async move {
-            run.execute(timeout, stop).await;
-            drop(registration);
+        let (model, store) = (provided.model.clone(), self.inner.store.clone());
+        let session = (!request.stateless).then(|| Session::new(store.clone()));
+        if request.fingerprint.is_empty() {
+            let registration = self.inner.live.enter(&request.run_id)?;
+            let cancel = registration.cancelled().clone().drop_guard();
+            let (sender, events) = run::channel();
+            self.start(Run::new(request, agent, model_name, model, session, sender), registration);
+            return Ok(Response::new(Box::pin(Events { events, has_ended: false, _cancel: cancel })));
+        }
+        let log = match self.inner.live.enter_resumable(&request.run_id, &request.fingerprint)? {
+            Entered::Known(log) => log,
+            Entered::New(registration, log) => {
+                let record = (!request.stateless).then(|| Record::new(store, &request));
+                let resumable = Resumable { log: log.clone(), registration, record };
+                let events = run::Events::Log(log.clone());
+                self.start_resumable(Run::new(request, agent, model_name, model, session, events), resumable);
+                log
+            }
         };
-        self.inner.tasks.spawn(task.instrument(span));
-        Ok(Response::new(Events { events, has_ended: false, _cancel: cancelled.drop_guard() }))
+        Ok(Response::new(Box::pin(log.follow(0).map_ok(|event| RunResponse { event: Some(event) }))))
     }
 
-    async fn attach(&self, _: Request<AttachRequest>) -> Result<Response<Self::AttachStream>, Status> {
-        Err(Status::unimplemented("attaching to a run is not supported yet"))
+    async fn attach(&self, request: Request<AttachRequest>) -> Result<Response<Attached>, Status> {
+        self.attach_anywhere(request.get_ref()).await
     }
 
     async fn cancel(&self, request: Request<CancelRequest>) -> Result<Response<CancelResponse>, Status> {
-        let run_id = request.into_inner().run_id;
-        let live = self.inner.live.lock().unwrap_or_else(PoisonError::into_inner);
-        match live.get(&run_id) {
-            Some(cancelled) => cancelled.cancel(),
-            None => return Err(Status::not_found(format!("there is no live run `{run_id}`"))),
+        let CancelRequest { run_id, runner } = request.into_inner();
+        if !runner.is_empty() && runner != self.inner.store.runner() {
+            peers::cancel(&runner, &run_id).await?;
+        } else if !self.inner.live.cancel(&run_id) {
+            return Err(Status::not_found(format!("there is no live run `{run_id}`")));
         }
         Ok(Response::new(CancelResponse {}))
     }
@@ -235,6 +277,9 @@ fn check(request: &RunRequest) -> Result<(), Status> {
     }
     if !request.stateless && request.session_key.is_empty() {
         return Err(invalid_argument("session_key", "is needed unless the run is stateless"));
+    }
+    if request.fingerprint.len() > MAX_FINGERPRINT_BYTES {
+        return Err(invalid_argument("fingerprint", "must have at most 64 bytes"));
     }
     if request.input.is_empty() && request.history.is_empty() {
         return Err(invalid_argument("messages", "there is nothing to answer"));

@@ -1,14 +1,15 @@
 //! A run's side of the session store: begin a turn, keep its lease, commit or abandon it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use prost::bytes::Bytes;
 use proto::session::v1::{
-    AbandonTurnRequest, BeginTurnRequest, CommitTurnRequest, Lease, Message, RenewLeaseRequest, Usage,
-    session_store_client::SessionStoreClient,
+    AbandonTurnRequest, BeginTurnRequest, CommitTurnRequest, GetRunRequest, Lease, Message, PutRunRequest,
+    RenewLeaseRequest, Run, Usage, session_store_client::SessionStoreClient,
 };
 use shared::transport::{Transport, is_overload};
 use tokio::time::Instant;
-use tonic::{Code, Request};
+use tonic::{Code, Request, Status};
 
 use crate::failure::Failure;
 
@@ -21,6 +22,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 pub(crate) struct Store {
     client: SessionStoreClient<Transport>,
     times: StoreTimes,
+    runner: Arc<str>,
 }
 
 /// How long a run has patience with the store.
@@ -51,8 +53,27 @@ pub(crate) struct Transcript {
 }
 
 impl Store {
-    pub(crate) fn new(client: SessionStoreClient<Transport>, times: StoreTimes) -> Self {
-        Self { client, times }
+    /// `runner` is what other runners know this one by.
+    pub(crate) fn new(client: SessionStoreClient<Transport>, times: StoreTimes, runner: &str) -> Self {
+        Self { client, times, runner: runner.into() }
+    }
+
+    /// This runner, as others know it.
+    pub(crate) fn runner(&self) -> &str {
+        &self.runner
+    }
+
+    /// Records a run; returns what is recorded then.
+    pub(crate) async fn put_run(&self, request: PutRunRequest) -> Result<Run, Status> {
+        let put = self.client.clone().put_run(within(self.times.call_timeout, request)).await?.into_inner();
+        put.run.ok_or_else(|| Status::internal("the session store recorded no run"))
+    }
+
+    /// Looks a recorded run up.
+    pub(crate) async fn get_run(&self, run_id: &str) -> Result<Run, Status> {
+        let request = GetRunRequest { run_id: run_id.to_owned() };
+        let got = self.client.clone().get_run(within(self.times.call_timeout, request)).await?.into_inner();
+        got.run.ok_or_else(|| Status::internal("the session store answered with no run"))
     }
 
     /// Waits for the session's lease; returns the turn and the transcript.
@@ -67,6 +88,7 @@ impl Store {
             agent_id: agent_id.to_owned(),
             run_id: run_id.to_owned(),
             wait_ms: millis(self.times.wait),
+            runner: self.runner.to_string(),
             ..BeginTurnRequest::default()
         };
         let request = within(self.times.wait + self.times.call_timeout, request);
@@ -76,6 +98,7 @@ impl Store {
             Err(status) if status.code() == Code::ResourceExhausted => {
                 return Err(Failure::SessionBusy(status.message().to_owned()));
             }
+            Err(status) if status.code() == Code::AlreadyExists => return Err(Failure::AlreadyCommitted),
             Err(status) => return Err(status.into()),
         };
         let turn = Turn {
@@ -107,15 +130,11 @@ impl Turn {
 
     /// Appends the turn to the transcript and gives the lease back. While the store cannot be reached the call is
     /// repeated, for as long as the lease lasts: the store knows the run, so a turn is never kept twice.
-    pub(crate) async fn commit(self, messages: Vec<Message>, usage: Usage) -> Result<(), Failure> {
+    ///
+    /// `outcome` is kept with the run's record; it is empty for a run without one.
+    pub(crate) async fn commit(self, messages: Vec<Message>, usage: Usage, outcome: Bytes) -> Result<(), Failure> {
         let Self { store, run_id, lease, lease_ms } = self;
-        let request = CommitTurnRequest {
-            lease: Some(lease),
-            run_id,
-            messages,
-            usage: Some(usage),
-            ..CommitTurnRequest::default()
-        };
+        let request = CommitTurnRequest { lease: Some(lease), run_id, messages, usage: Some(usage), outcome };
         let last_try = Instant::now() + Duration::from_millis(lease_ms);
         let mut pause = FIRST_PAUSE;
         loop {

@@ -19,7 +19,7 @@ use std::{
 use tonic::body::Body;
 use tower::{Service, ServiceExt, util::BoxCloneSyncService};
 
-pub use remote::{InvalidUrl, remote};
+pub use remote::{InvalidUrl, check, remote};
 pub use server::{Layered, is_overload};
 
 /// The largest gRPC message that either side takes, in bytes. A gateway refuses larger requests long before.

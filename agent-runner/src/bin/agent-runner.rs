@@ -61,13 +61,14 @@ async fn main() -> anyhow::Result<()> {
 async fn serve(process: &Process) -> anyhow::Result<()> {
     let config = agent_runner::Config::load(&process.document, &process.environment)?;
     let (listen, drain) = (config.listen(), config.drain());
+    let name = config.url();
     let StoreSection { url } = process.document.section("services.sessionStore")?;
     let store = transport::remote(&url).context("services.sessionStore.url")?;
     let store = SessionStoreClient::new(store)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
     let runner = tokio::select! {
-        runner = config.build(store) => runner?,
+        runner = config.build(store, &name) => runner?,
         () = process.shutdown.cancelled() => return Ok(()),
     };
     let listener = grpc::listen(listen).await?;

@@ -82,6 +82,23 @@ fn what_makes_no_sense_is_named() {
 }
 
 #[test]
+fn a_runner_is_reached_where_it_says_or_listens() {
+    let url = |runner: &str| {
+        let text = format!("{{services: {{agentRunner: {{{runner}}}}}}}");
+        load(&text, &[("OPENAI_API_KEY", "k")]).map(|config| config.url())
+    };
+    assert_eq!(url("").as_deref(), Ok("http://127.0.0.1:18790"));
+    assert_eq!(url("listen: '[::1]:7'").as_deref(), Ok("http://[::1]:7"));
+    let advertised = url("listen: '0.0.0.0:7', advertiseUrl: 'http://runner-1.runner:7'");
+    assert_eq!(advertised.as_deref(), Ok("http://runner-1.runner:7"));
+    let wrong = url("advertiseUrl: 'runner-1:7'").expect_err("not a URL");
+    assert_eq!(wrong, "services.agentRunner.advertiseUrl: `runner-1:7` is not of the form http://host:port");
+    let url = url("listen: '0.0.0.0:7'").expect("usable");
+    let address = url.strip_prefix("http://").and_then(|address| address.parse::<SocketAddr>().ok());
+    assert!(address.is_some_and(|address| !address.ip().is_unspecified() && address.port() == 7), "{url}");
+}
+
+#[test]
 fn the_defaults_are_the_documented_ones() {
     let check = |key, value: u64| {
         assert_eq!(config::documented_default(key), Some(value.to_string().as_str()), "{key}");
@@ -92,6 +109,8 @@ fn the_defaults_are_the_documented_ones() {
     check("session.waitMs", session.wait_ms);
     check("services.agentRunner.maxConcurrentCalls", RunnerSection::default().max_concurrent_calls as u64);
     check("services.agentRunner.drainMs", RunnerSection::default().drain_ms);
+    check("services.agentRunner.keptRunMs", RunnerSection::default().kept_run_ms);
+    check("services.agentRunner.keptRunBytes", RunnerSection::default().kept_run_bytes as u64);
     let listen = RunnerSection::default().listen.to_string();
     assert_eq!(config::documented_default("services.agentRunner.listen"), Some(listen.as_str()));
     check("services.sessionStore.callTimeoutMs", StoreSection::default().call_timeout_ms);

@@ -1,13 +1,13 @@
 //! Runs from the outside: the generated client on the generated server, a store that records, a model that obeys.
 
 mod fakes;
+mod resumable;
 
 use std::time::Duration;
 
 use proto::{
     agent::v1::{
-        AttachRequest, CancelRequest, FailureCode, FinishReason, RunRequest, agent_runner_client::AgentRunnerClient,
-        run_event::Kind,
+        CancelRequest, FailureCode, FinishReason, RunRequest, agent_runner_client::AgentRunnerClient, run_event::Kind,
     },
     session::v1::{Message, Role, Usage},
 };
@@ -130,22 +130,16 @@ async fn a_live_run_is_cancelled_by_its_id_and_never_run_twice() {
 
     let again = client.run(request("r1")).await.expect_err("the run is live");
     assert_eq!(again.code(), Code::AlreadyExists);
-    let attach = AttachRequest { run_id: "r1".to_owned(), after_seq: 0, local_only: false };
-    assert_eq!(client.attach(attach).await.expect_err("not yet").code(), Code::Unimplemented);
-
-    client
-        .cancel(CancelRequest { run_id: "r1".to_owned(), ..CancelRequest::default() })
-        .await
-        .expect("the run is live");
+    client.cancel(cancel("r1")).await.expect("the run is live");
     let rest = kinds_after(&mut events).await;
     assert_eq!(failure_code(&rest), Some(FailureCode::Cancelled), "{rest:?}");
     service.shutdown().await;
     assert_eq!(store.calls(), [Call::Begin, Call::Abandon]);
-    let gone = client
-        .cancel(CancelRequest { run_id: "r1".to_owned(), ..CancelRequest::default() })
-        .await
-        .expect_err("it is over");
-    assert_eq!(gone.code(), Code::NotFound);
+    assert_eq!(client.cancel(cancel("r1")).await.expect_err("it is over").code(), Code::NotFound);
+}
+
+fn cancel(run_id: &str) -> CancelRequest {
+    CancelRequest { run_id: run_id.to_owned(), ..CancelRequest::default() }
 }
 
 async fn kinds_after(events: &mut Streaming<proto::agent::v1::RunResponse>) -> Vec<Kind> {

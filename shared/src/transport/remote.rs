@@ -54,6 +54,11 @@ pub fn remote(urls: &str) -> Result<Transport, InvalidUrl> {
     Ok(Transport::new(Balanced { channel, resolved: is_resolved, is_refusing: false }))
 }
 
+/// Whether [`remote`] takes these URLs.
+pub fn check(urls: &str) -> Result<(), InvalidUrl> {
+    parse(urls).map(drop)
+}
+
 /// A channel over the addresses that are known. Without any, a call would wait for one until its deadline; here it is
 /// refused at once.
 #[derive(Clone)]

@@ -14,7 +14,7 @@ use proto::{
         CommitTurnResponse, DeleteSessionRequest, DeleteSessionResponse, GetRunRequest, GetRunResponse,
         GetSessionRequest, GetSessionResponse, Lease, ListMessagesRequest, ListMessagesResponse, ListSessionsRequest,
         ListSessionsResponse, Message, PutRunRequest, PutRunResponse, RenewLeaseRequest, RenewLeaseResponse,
-        ResetSessionRequest, ResetSessionResponse,
+        ResetSessionRequest, ResetSessionResponse, Run, RunState,
         session_store_client::SessionStoreClient,
         session_store_server::{SessionStore, SessionStoreServer},
     },
@@ -26,6 +26,7 @@ use tonic::{Request, Response, Status};
 use crate::{
     agents::{Agent, Agents, ModelName},
     config::Provided,
+    live::Keep,
     model::{self, Error, Event, EventStream, Model},
     service::{Service, Settings},
     turn::{Store, StoreTimes},
@@ -54,11 +55,17 @@ pub(super) struct FakeStore {
 pub(super) struct State {
     calls: Vec<Call>,
     fails_next_commit: bool,
+    runs: HashMap<String, Run>,
 }
 
 impl FakeStore {
     pub(super) fn calls(&self) -> Vec<Call> {
         self.state.lock().unwrap().calls.clone()
+    }
+
+    /// Records a run as if another runner had.
+    pub(super) fn set_run(&self, run: Run) {
+        self.state.lock().unwrap().runs.insert(run.run_id.clone(), run);
     }
 
     pub(super) fn fail_next_commit(&self) {
@@ -91,9 +98,15 @@ impl SessionStore for FakeStore {
     }
 
     async fn commit_turn(&self, request: Request<CommitTurnRequest>) -> Result<Response<CommitTurnResponse>, Status> {
-        self.record(Call::Commit(request.into_inner().messages));
-        if std::mem::take(&mut self.state.lock().unwrap().fails_next_commit) {
+        let CommitTurnRequest { run_id, messages, outcome, .. } = request.into_inner();
+        self.record(Call::Commit(messages));
+        let mut state = self.state.lock().unwrap();
+        if std::mem::take(&mut state.fails_next_commit) {
             return Err(Status::unavailable("gone"));
+        }
+        if let Some(run) = state.runs.get_mut(&run_id) {
+            run.set_state(RunState::Finished);
+            run.outcome = outcome;
         }
         Ok(Response::new(CommitTurnResponse { last_seq: 2 }))
     }
@@ -126,12 +139,27 @@ impl SessionStore for FakeStore {
         Err(Status::unimplemented("no run asks for it"))
     }
 
-    async fn put_run(&self, _: Request<PutRunRequest>) -> Result<Response<PutRunResponse>, Status> {
-        Err(Status::unimplemented("no run asks for it"))
+    async fn put_run(&self, request: Request<PutRunRequest>) -> Result<Response<PutRunResponse>, Status> {
+        let PutRunRequest { run, replaces_runner } = request.into_inner();
+        let run = run.expect("a run");
+        let runs = &mut self.state.lock().unwrap().runs;
+        let is_free = runs.get(&run.run_id).is_none_or(|known| match known.state() {
+            RunState::Failed => true,
+            RunState::Running => {
+                known.fingerprint == run.fingerprint && [&run.runner, &replaces_runner].contains(&&known.runner)
+            }
+            RunState::Finished | RunState::Unspecified => false,
+        });
+        if is_free {
+            runs.insert(run.run_id.clone(), run.clone());
+        }
+        Ok(Response::new(PutRunResponse { run: runs.get(&run.run_id).cloned() }))
     }
 
-    async fn get_run(&self, _: Request<GetRunRequest>) -> Result<Response<GetRunResponse>, Status> {
-        Err(Status::unimplemented("no run asks for it"))
+    async fn get_run(&self, request: Request<GetRunRequest>) -> Result<Response<GetRunResponse>, Status> {
+        let run = self.state.lock().unwrap().runs.get(&request.get_ref().run_id).cloned();
+        let run = run.ok_or_else(|| Status::not_found("no such run"))?;
+        Ok(Response::new(GetRunResponse { run: Some(run) }))
     }
 }
 
@@ -194,8 +222,16 @@ impl Model for Script {
     }
 }
 
+/// What runners keep of finished stateless runs.
+pub(super) const KEEP: Keep = Keep { lifetime: Duration::from_secs(600), bytes: 1000 };
+
 /// A runner with the agent `main`, whose model is `fake/m`.
 pub(super) fn runner(store: &FakeStore, script: Script) -> (AgentRunnerClient<Transport>, Service) {
+    runner_called("this runner", store, script)
+}
+
+/// The same, with a name for the others.
+pub(super) fn runner_called(name: &str, store: &FakeStore, script: Script) -> (AgentRunnerClient<Transport>, Service) {
     let model = ModelName { provider: "fake".to_owned(), model: "m".to_owned() };
     let id = "main".parse().expect("a valid id");
     let agent = Agent { id, name: String::new(), model, system_prompt: String::new() };
@@ -205,8 +241,8 @@ pub(super) fn runner(store: &FakeStore, script: Script) -> (AgentRunnerClient<Tr
 
     let store = Layered::new(SessionStoreServer::new(store.clone()), 100);
     let times = StoreTimes { wait: Duration::from_secs(10), call_timeout: Duration::from_secs(10) };
-    let store = Store::new(SessionStoreClient::new(local(store)), times);
+    let store = Store::new(SessionStoreClient::new(local(store)), times, name);
     let settings = Settings { run_timeout: Duration::from_secs(65), idle_timeout: Duration::from_secs(120) };
-    let service = Service::new(agents, models, store, settings, 100);
+    let service = Service::new(agents, models, store, settings, 100, KEEP);
     (AgentRunnerClient::new(local(service.server())), service)
 }

@@ -6,6 +6,7 @@ use shared::{
     config::{Document, Environment},
     transport::{self, MAX_MESSAGE_BYTES, Transport},
 };
+use uuid::Uuid;
 
 /// Everything behind the gateway.
 pub(crate) struct Stack {
@@ -21,7 +22,9 @@ impl Stack {
         let client = SessionStoreClient::new(transport::local(store.server()))
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
-        Ok(Self { runner: runner.build(client).await?, store })
+        // Nobody else can reach this runner, or take it for another one.
+        let name = format!("process:{}", Uuid::new_v4());
+        Ok(Self { runner: runner.build(client, &name).await?, store })
     }
 
     /// The way to the runner.

@@ -1,0 +1,69 @@
+//! The other runners, where a run may be that is asked for here.
+
+use std::time::Duration;
+
+use proto::agent::v1::{
+    AttachRequest, AttachResponse, CancelRequest, RunEvent, agent_runner_client::AgentRunnerClient, run_event::Kind,
+};
+use shared::transport::{self, MAX_MESSAGE_BYTES, Transport};
+use tonic::{Code, Request, Status, Streaming};
+
+use super::{Full, Log};
+
+/// How long another runner may take to answer, whatever it answers.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What came of following a run at another runner.
+pub(super) enum Followed {
+    /// Its last event is in the log.
+    ToItsEnd,
+    /// It is not there, or its runner is not.
+    Gone,
+    /// Its runner is there, and won't tell.
+    Refused(Status),
+}
+
+/// Copies the run's events into the log, from where that ends.
+pub(super) async fn follow(runner: &str, run_id: &str, log: &Log) -> Followed {
+    let mut events = match attach(runner, run_id, log.last_seq()).await {
+        Ok(events) => events,
+        Err(status) if matches!(status.code(), Code::NotFound | Code::Unavailable) => return Followed::Gone,
+        Err(status) => return Followed::Refused(status),
+    };
+    while let Ok(Some(AttachResponse { event: Some(RunEvent { kind: Some(kind), .. }) })) = events.message().await {
+        if matches!(kind, Kind::Finished(_) | Kind::Failed(_)) {
+            log.end(kind);
+            return Followed::ToItsEnd;
+        }
+        if let Err(Full) = log.push(kind) {
+            return Followed::Refused(Status::resource_exhausted("the run has more events than may be kept"));
+        }
+    }
+    Followed::Gone
+}
+
+/// Has the events of a run at another runner streamed from a given place.
+pub(crate) async fn attach(runner: &str, run_id: &str, after_seq: u64) -> Result<Streaming<AttachResponse>, Status> {
+    let mut client = client(runner)?;
+    let request = AttachRequest { run_id: run_id.to_owned(), after_seq, local_only: true };
+    match tokio::time::timeout(ANSWER_TIMEOUT, client.attach(request)).await {
+        Ok(attached) => Ok(attached?.into_inner()),
+        Err(_) => Err(Status::unavailable("the run's own runner does not answer")),
+    }
+}
+
+/// Stops a run at another runner.
+pub(crate) async fn cancel(runner: &str, run_id: &str) -> Result<(), Status> {
+    let mut request = Request::new(CancelRequest { run_id: run_id.to_owned(), runner: String::new() });
+    request.set_timeout(ANSWER_TIMEOUT);
+    client(runner)?.cancel(request).await.map(drop)
+}
+
+/// A runner that has no URL can be reached by nobody.
+fn client(runner: &str) -> Result<AgentRunnerClient<Transport>, Status> {
+    let transport = transport::remote(runner)
+        .map_err(|_| Status::new(Code::Unavailable, "the run's own runner cannot be reached"))?;
+    Ok(AgentRunnerClient::new(transport)
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES))
+}

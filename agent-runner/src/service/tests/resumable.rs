@@ -1,0 +1,200 @@
+//! Runs that are asked for more than once, of one runner and of several.
+
+use std::time::Duration;
+
+use proto::agent::v1::{
+    AttachRequest, CancelRequest, FailureCode, FinishReason, RunEvent, RunRequest, RunResponse,
+    agent_runner_client::AgentRunnerClient, run_event::Kind,
+};
+use proto::session::v1::{Run, RunState};
+use shared::{grpc, transport::Transport};
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Status, Streaming};
+
+use super::{
+    cancel, failure_code,
+    fakes::{Call, FakeStore, KEEP, Script, runner, runner_called},
+    kinds_after, request, run, text,
+};
+use crate::model::{Error, Event};
+
+fn resumable(run_id: &str) -> RunRequest {
+    RunRequest { fingerprint: b"hi"[..].into(), ..request(run_id) }
+}
+
+fn stateless(run_id: &str) -> RunRequest {
+    RunRequest { stateless: true, ..resumable(run_id) }
+}
+
+fn attach(run_id: &str, after_seq: u64) -> AttachRequest {
+    AttachRequest { run_id: run_id.to_owned(), after_seq, local_only: false }
+}
+
+fn hello() -> Script {
+    Script::of([text("he"), text("llo"), Event::Finished(FinishReason::Stop)])
+}
+
+/// A model that must not be asked.
+fn silent() -> Script {
+    Script::failing([], || Error::Unauthorized)
+}
+
+async fn begin(client: &mut AgentRunnerClient<Transport>, request: RunRequest) -> Streaming<RunResponse> {
+    let mut events = client.run(request).await.expect("the run is taken on").into_inner();
+    events.message().await.expect("no break").expect("it has begun");
+    events
+}
+
+/// Why a run did not come about.
+async fn refusal(client: &mut AgentRunnerClient<Transport>, request: RunRequest) -> Status {
+    match client.run(request).await {
+        Ok(events) => events.into_inner().message().await.expect_err("it is refused"),
+        Err(status) => status,
+    }
+}
+
+#[tokio::test]
+async fn a_resumable_run_goes_on_without_its_caller_and_is_never_run_twice() {
+    let store = FakeStore::default();
+    let (mut client, service) = runner(&store, Script::endless([text("a"), text("b")]));
+    drop(begin(&mut client, resumable("r1")).await);
+    let mut again = begin(&mut client, resumable("r1")).await;
+    let mut attached = client.attach(attach("r1", 2)).await.expect("it is live").into_inner();
+
+    let third = RunEvent { seq: 3, kind: Some(Kind::TextDelta("b".to_owned())) };
+    assert_eq!(attached.message().await.expect("no break").expect("more").event, Some(third));
+    client.cancel(cancel("r1")).await.expect("it is live");
+    let rest = kinds_after(&mut again).await;
+    assert_eq!(rest[..2], [Kind::TextDelta("a".to_owned()), Kind::TextDelta("b".to_owned())]);
+    assert_eq!(failure_code(&rest), Some(FailureCode::Cancelled));
+    service.shutdown().await;
+    assert_eq!(store.calls(), [Call::Begin, Call::Abandon]);
+}
+
+#[tokio::test]
+async fn a_finished_run_is_answered_again_by_any_runner() {
+    let store = FakeStore::default();
+    let (mut one, _one) = runner_called("one", &store, hello());
+    let (mut another, _another) = runner_called("another", &store, silent());
+    let first = run(&mut one, resumable("r1")).await;
+    assert_eq!(first.len(), 4, "{first:?}");
+    for client in [&mut one, &mut another] {
+        assert_eq!(run(client, resumable("r1")).await, first);
+        let mut attached = client.attach(attach("r1", 3)).await.expect("it is kept").into_inner();
+        let last = attached.message().await.expect("no break").expect("an event").event;
+        assert_eq!(last, Some(RunEvent { seq: 4, kind: first.last().cloned() }));
+        assert_eq!(attached.message().await.expect("no break"), None);
+    }
+    assert_eq!(store.calls().len(), 2, "one turn was taken");
+}
+
+#[tokio::test]
+async fn another_request_under_the_same_id_is_refused() {
+    let store = FakeStore::default();
+    let other = |run_id| RunRequest { fingerprint: b"ho"[..].into(), ..resumable(run_id) };
+    let (mut client, _service) = runner(&store, Script::endless([]));
+    let _live = begin(&mut client, resumable("live")).await;
+    assert_eq!(refusal(&mut client, other("live")).await.code(), Code::AlreadyExists);
+    assert_eq!(refusal(&mut client, request("live")).await.code(), Code::AlreadyExists);
+
+    let (mut client, _service) = runner(&store, hello());
+    run(&mut client, resumable("recorded")).await;
+    assert_eq!(refusal(&mut client, other("recorded")).await.code(), Code::AlreadyExists);
+    run(&mut client, stateless("kept")).await;
+    assert_eq!(refusal(&mut client, RunRequest { stateless: true, ..other("kept") }).await.code(), Code::AlreadyExists);
+}
+
+#[tokio::test]
+async fn a_run_at_another_runner_is_followed_and_cancelled_there() {
+    let store = FakeStore::default();
+    let listener = grpc::listen(([127, 0, 0, 1], 0).into()).await.expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    let (mut one, service) = runner_called(&url, &store, Script::endless([text("a")]));
+    let stop = CancellationToken::new();
+    let serving = grpc::serve(listener, service.server(), proto::DESCRIPTORS, stop, Duration::ZERO, async {});
+    tokio::spawn(serving);
+    let (mut another, _another) = runner_called("another", &store, silent());
+
+    let mut first = begin(&mut one, resumable("r1")).await;
+    let mut second = begin(&mut another, resumable("r1")).await;
+    let elsewhere = CancelRequest { run_id: "r1".to_owned(), runner: url };
+    another.cancel(elsewhere).await.expect("it is there");
+    let seen = kinds_after(&mut first).await;
+    assert_eq!(failure_code(&seen), Some(FailureCode::Cancelled));
+    assert_eq!(kinds_after(&mut second).await, seen);
+
+    let mut first = begin(&mut one, resumable("r2")).await;
+    let mut second = begin(&mut another, resumable("r2")).await;
+    let mut attached = another.attach(attach("r2", 1)).await.expect("it is there").into_inner();
+    attached.message().await.expect("no break").expect("an event");
+    another.cancel(cancel("r2")).await.expect("it is followed");
+    let seen = kinds_after(&mut first).await;
+    assert_eq!(failure_code(&seen), Some(FailureCode::Cancelled));
+    assert_eq!(kinds_after(&mut second).await, seen);
+}
+
+#[tokio::test]
+async fn a_run_whose_runner_is_gone_is_taken_over() {
+    for gone in ["http://127.0.0.1:9", "process:1"] {
+        let store = FakeStore::default();
+        let recorded = Run { run_id: "r1".to_owned(), runner: gone.to_owned(), ..Run::default() };
+        store.set_run(Run { fingerprint: b"hi"[..].into(), state: RunState::Running.into(), ..recorded });
+        let (mut client, _service) = runner(&store, hello());
+        let kinds = run(&mut client, resumable("r1")).await;
+        assert!(matches!(kinds.last(), Some(Kind::Finished(_))), "{kinds:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_failed_run_leaves_nothing_and_runs_again() {
+    let store = FakeStore::default();
+    for again in [resumable("r1"), stateless("r2")] {
+        let (mut client, _service) = runner(&store, silent());
+        for _ in 0..2 {
+            let kinds = run(&mut client, again.clone()).await;
+            assert_eq!(failure_code(&kinds), Some(FailureCode::UpstreamAuth), "{kinds:?}");
+        }
+        let run_id = again.run_id.as_str();
+        assert_eq!(client.attach(attach(run_id, 0)).await.expect_err("nothing").code(), Code::NotFound);
+    }
+    let (mut client, _service) = runner(&store, hello());
+    let kinds = run(&mut client, resumable("r1")).await;
+    assert!(matches!(kinds.last(), Some(Kind::Finished(_))), "{kinds:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stateless_run_is_kept_for_a_while_and_never_in_the_store() {
+    let store = FakeStore::default();
+    let (mut client, _service) = runner(&store, hello());
+    let first = run(&mut client, stateless("r1")).await;
+    tokio::time::advance(KEEP.lifetime * 9 / 10).await;
+    assert_eq!(run(&mut client, stateless("r1")).await, first);
+    client.attach(attach("r1", 0)).await.expect("it is kept");
+    assert_eq!(client.cancel(cancel("r1")).await.expect_err("it is over").code(), Code::NotFound);
+    tokio::time::advance(KEEP.lifetime / 10).await;
+    assert_eq!(client.attach(attach("r1", 0)).await.expect_err("it is forgotten").code(), Code::NotFound);
+    assert_eq!(store.calls(), []);
+}
+
+#[tokio::test]
+async fn the_oldest_kept_runs_make_room() {
+    let store = FakeStore::default();
+    let text = text(&"x".repeat(KEEP.bytes / 3));
+    let (mut client, _service) = runner(&store, Script::of([text, Event::Finished(FinishReason::Stop)]));
+    for run_id in ["r1", "r2", "r3"] {
+        run(&mut client, stateless(run_id)).await;
+    }
+    assert_eq!(client.attach(attach("r1", 0)).await.expect_err("no room").code(), Code::NotFound);
+    client.attach(attach("r2", 0)).await.expect("it is kept");
+    client.attach(attach("r3", 0)).await.expect("it is kept");
+}
+
+#[tokio::test]
+async fn an_answer_too_long_to_keep_fails_and_names_the_key() {
+    let store = FakeStore::default();
+    let text = text(&"x".repeat(1024 * 1024));
+    let (mut client, _service) = runner(&store, Script::endless(std::iter::repeat_n(text, 17)));
+    let kinds = run(&mut client, resumable("r1")).await;
+    let Some(Kind::Failed(failed)) = kinds.last() else { panic!("{} events", kinds.len()) };
+    assert_eq!((failed.code(), failed.param.as_str()), (FailureCode::InvalidRequest, "Idempotency-Key"));
+}
