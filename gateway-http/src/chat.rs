@@ -4,6 +4,7 @@ mod completion;
 mod content;
 mod envelope;
 mod generation;
+mod idempotency;
 mod messages;
 mod object;
 mod request;
@@ -19,13 +20,15 @@ use axum::{
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use proto::agent::v1::{RunEvent, RunRequest, RunResponse, run_event::Kind};
+use proto::agent::v1::{RunRequest, RunResponse, run_event::Kind};
+use shared::Namespace;
 use tonic::Streaming;
 use tracing::Span;
 use uuid::Uuid;
 
 use crate::{Gateway, auth::Authenticated, body, brand, error::ApiError, target::Target};
 use envelope::Envelope;
+use idempotency::IdempotencyKey;
 use request::ChatRequest;
 
 /// How long the head of a streamed answer waits for the run to begin. What fails before gets a status of its own;
@@ -52,16 +55,23 @@ pub(crate) async fn completions(
 impl Gateway {
     async fn answer(&self, request: http::Request<Body>) -> Result<Response, ApiError> {
         let (http::request::Parts { headers, .. }, body) = request.into_parts();
-        let chat = ChatRequest::parse(&body::read(&headers, body, &self.inner.limits).await?)?;
+        let body = body::read(&headers, body, &self.inner.limits).await?;
+        let chat = ChatRequest::parse(&body)?;
         let agents = self.inner.directory.agents().await?;
-        let target = Target::resolve(&headers, &chat.model, chat.user.as_deref(), &agents)?;
+        let idempotency_key = IdempotencyKey::of(&headers)?;
+        let id = idempotency_key.as_ref().map_or_else(Uuid::new_v4, |key| key.run_id(&Namespace::MAIN));
+        let target = Target::resolve(&headers, &chat.model, chat.user.as_deref(), id, &agents)?;
         let model = brand::header(&headers, brand::MODEL)?.unwrap_or_default().to_owned();
-        let run_id = format!("chatcmpl_{}", Uuid::new_v4());
+        let run_id = format!("chatcmpl_{id}");
         let span = Span::current();
         span.record("run.id", &run_id);
         span.record("gen_ai.agent.id", target.agent_id.as_str());
 
         let ids = answer_headers(&target, &run_id);
+        let fingerprint = match idempotency_key {
+            Some(_) => idempotency::fingerprint(&body, &target, &model),
+            None => Bytes::new(),
+        };
         let envelope = Envelope::new(&run_id, &chat.model);
         let (stream, include_usage) = (chat.stream, chat.include_usage);
         let run = RunRequest {
@@ -76,13 +86,13 @@ impl Gateway {
             tools: chat.tools,
             tool_choice: chat.tool_choice,
             model,
-            fingerprint: Bytes::new(),
+            fingerprint,
         };
         let events = self.run(run).await?;
         let mut response = if stream {
-            self.stream(events, &envelope, include_usage).await?
+            self.stream(events, envelope, include_usage).await?
         } else {
-            completion::collect(events, &envelope).await?.into_response()
+            completion::collect(events, envelope).await?.into_response()
         };
         response.headers_mut().extend(ids);
         Ok(response)
@@ -100,24 +110,26 @@ impl Gateway {
     async fn stream(
         &self,
         mut events: Streaming<RunResponse>,
-        envelope: &Envelope,
+        envelope: Envelope,
         include_usage: bool,
     ) -> Result<Response, ApiError> {
-        if let Ok(first) = tokio::time::timeout(HEAD_WAIT, events.message()).await {
-            began(first?)?;
-        }
+        let first = match tokio::time::timeout(HEAD_WAIT, events.message()).await {
+            Ok(first) => Some(began(first?)?),
+            Err(_) => None,
+        };
         // A token of its own, so that streams do not share a lock.
         let cut = self.inner.cut.child_token();
-        let chunks = stream::Chunks::new(events, envelope, include_usage, self.inner.limits.keep_alive, cut);
+        let mut chunks = stream::Chunks::new(events, envelope, include_usage, self.inner.limits.keep_alive, cut);
+        chunks.take(first);
         Ok(chunks.into_response())
     }
 }
 
 /// A run's first event says that it began, or why it did not.
-fn began(first: Option<RunResponse>) -> Result<(), ApiError> {
-    match first.and_then(|response| response.event) {
-        Some(RunEvent { kind: Some(Kind::Failed(failed)), .. }) => Err(failed.into()),
-        Some(_) => Ok(()),
+fn began(first: Option<RunResponse>) -> Result<Kind, ApiError> {
+    match first.and_then(|response| response.event?.kind) {
+        Some(Kind::Failed(failed)) => Err(failed.into()),
+        Some(kind) => Ok(kind),
         None => Err(ended_early()),
     }
 }

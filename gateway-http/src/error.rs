@@ -93,6 +93,13 @@ impl ApiError {
         Self::new(StatusCode::REQUEST_TIMEOUT, INVALID_REQUEST, "request_timeout", message)
     }
 
+    fn idempotency_conflict() -> Self {
+        let param = "Idempotency-Key";
+        let message = "another request was made with this Idempotency-Key; take a new key for a new request";
+        let error = Self::new(StatusCode::CONFLICT, INVALID_REQUEST, "idempotency_conflict", message);
+        Self { param: Some(param.to_owned()), ..error }
+    }
+
     pub(crate) fn unavailable(message: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, API, "unavailable", message).retry_after(DEFAULT_RETRY_AFTER)
     }
@@ -178,6 +185,8 @@ impl From<Status> for ApiError {
                 }
             }
             Code::NotFound => Self::model_not_found(status.message(), "model"),
+            // The only ids that the gateway gives twice are those made of keys.
+            Code::AlreadyExists => Self::idempotency_conflict(),
             Code::ResourceExhausted => Self::overloaded("the agents have as much to do as they may; try again later"),
             Code::DeadlineExceeded => Self::timeout("the agent runner took too long"),
             Code::Unavailable | Code::Cancelled => {

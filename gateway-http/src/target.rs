@@ -17,11 +17,13 @@ pub(crate) struct Target {
 
 impl Target {
     /// Resolves a request. A session key of the client's names its agent itself; else the agent comes from the header,
-    /// then from the model. The session comes from the key, then from the user, and else the request is stateless.
+    /// then from the model. The session comes from the key, then from the user, and else the request, known by
+    /// its `id`, is stateless.
     pub(crate) fn resolve(
         headers: &HeaderMap,
         model: &str,
         user: Option<&str>,
+        id: Uuid,
         agents: &Agents,
     ) -> Result<Self, ApiError> {
         if let Some(key) = brand::header(headers, brand::SESSION_KEY)? {
@@ -44,9 +46,7 @@ impl Target {
                     .map_err(|error| ApiError::invalid_value("user", &error.to_string()))?;
                 Ok(Self { agent_id, session_key, stateless: false })
             }
-            None => {
-                Ok(Self { session_key: SessionKey::stateless(&agent_id, Uuid::new_v4()), agent_id, stateless: true })
-            }
+            None => Ok(Self { session_key: SessionKey::stateless(&agent_id, id), agent_id, stateless: true }),
         }
     }
 }
@@ -94,7 +94,7 @@ mod tests {
         for (name, value) in headers {
             map.insert(*name, value.parse().expect("a header value"));
         }
-        let target = Target::resolve(&map, model, user, &agents()).map_err(|error| error.to_json())?;
+        let target = Target::resolve(&map, model, user, Uuid::nil(), &agents()).map_err(|error| error.to_json())?;
         assert_eq!(target.session_key.agent_id().as_ref(), Some(&target.agent_id));
         let key = target.session_key.to_string();
         Ok(if target.stateless { key.rsplit_once(':').expect("a key").0.to_owned() } else { key })

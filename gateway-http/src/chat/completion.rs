@@ -65,22 +65,19 @@ struct Parts {
 }
 
 /// Waits for the run to end. Dropping the call cancels the run.
-pub(super) async fn collect(mut events: Streaming<RunResponse>, envelope: &Envelope) -> Result<Completion, ApiError> {
+pub(super) async fn collect(
+    mut events: Streaming<RunResponse>,
+    mut envelope: Envelope,
+) -> Result<Completion, ApiError> {
     let mut parts = Parts::default();
     while let Some(response) = events.message().await? {
         match response.event.and_then(|event| event.kind) {
+            Some(Kind::Started(started)) => envelope.begin(&started),
             Some(Kind::TextDelta(text)) => parts.text.push_str(&text),
             Some(Kind::ToolCallDelta(delta)) => parts.extend_tool_call(delta),
             Some(Kind::Finished(finished)) => return Ok(parts.complete(envelope, finished)),
             Some(Kind::Failed(failed)) => return Err(failed.into()),
-            Some(
-                Kind::Started(_)
-                | Kind::ReasoningDelta(_)
-                | Kind::ToolStarted(_)
-                | Kind::ToolFinished(_)
-                | Kind::Usage(_),
-            )
-            | None => {}
+            Some(Kind::ReasoningDelta(_) | Kind::ToolStarted(_) | Kind::ToolFinished(_) | Kind::Usage(_)) | None => {}
         }
     }
     Err(ended_early())
@@ -96,7 +93,7 @@ impl Parts {
         }
     }
 
-    fn complete(self, envelope: &Envelope, finished: Finished) -> Completion {
+    fn complete(self, envelope: Envelope, finished: Finished) -> Completion {
         let has_only_calls = self.text.is_empty() && !self.tool_calls.is_empty();
         let message = AnswerMessage {
             role: "assistant",
@@ -106,10 +103,10 @@ impl Parts {
         };
         let finish_reason = finish_reason(finished.reason());
         Completion {
-            id: envelope.id.clone(),
+            id: envelope.id,
             object: "chat.completion",
             created: envelope.created,
-            model: envelope.model.clone(),
+            model: envelope.model,
             system_fingerprint: SYSTEM_FINGERPRINT,
             choices: [Choice { index: 0, message, logprobs: None, finish_reason }],
             usage: finished.usage.unwrap_or_default().into(),

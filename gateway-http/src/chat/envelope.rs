@@ -1,8 +1,9 @@
 //! What every piece of one answer has in common.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
-use proto::{agent::v1::FinishReason, session::v1::Usage};
+use proto::{
+    agent::v1::{FinishReason, Started},
+    session::v1::Usage,
+};
 use serde::Serialize;
 
 /// The build that answers.
@@ -12,7 +13,7 @@ pub(super) const SYSTEM_FINGERPRINT: &str = concat!("clawdbot-", env!("CARGO_PKG
 #[derive(Clone, Debug)]
 pub(super) struct Envelope {
     pub(super) id: String,
-    /// Seconds since 1970.
+    /// When the run began, in seconds since 1970: the same in an answer that is given again.
     pub(super) created: u64,
     pub(super) model: String,
 }
@@ -38,9 +39,13 @@ struct CompletionDetails {
 }
 
 impl Envelope {
+    /// What is known before the run has begun.
     pub(super) fn new(id: &str, model: &str) -> Self {
-        let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        Self { id: id.to_owned(), created, model: model.to_owned() }
+        Self { id: id.to_owned(), created: 0, model: model.to_owned() }
+    }
+
+    pub(super) fn begin(&mut self, started: &Started) {
+        self.created = started.started_at_ms / 1000;
     }
 }
 

@@ -38,6 +38,7 @@ const WRITE_BYTES: usize = 16 * 1024;
 /// The body of a streamed answer. Dropping it cancels the run.
 pub(super) struct Chunks {
     events: Streaming<RunResponse>,
+    envelope: Envelope,
     writer: Writer,
     keep_alive: KeepAlive,
     /// Becomes ready when the gateway cannot wait for the answer any longer.
@@ -56,14 +57,15 @@ struct KeepAlive {
 impl Chunks {
     pub(super) fn new(
         events: Streaming<RunResponse>,
-        envelope: &Envelope,
+        envelope: Envelope,
         include_usage: bool,
         keep_alive: Duration,
         cut: CancellationToken,
     ) -> Self {
         Self {
             events,
-            writer: Writer::begin(envelope, include_usage),
+            envelope,
+            writer: Writer::new(include_usage),
             keep_alive: KeepAlive { interval: keep_alive, sleep: Box::pin(sleep(keep_alive)) },
             cut: Box::pin(cut.cancelled_owned()),
             has_ended: false,
@@ -71,20 +73,17 @@ impl Chunks {
         }
     }
 
-    fn take(&mut self, kind: Option<Kind>) {
+    pub(super) fn take(&mut self, kind: Option<Kind>) {
         match kind {
+            Some(Kind::Started(started)) => {
+                self.envelope.begin(&started);
+                self.writer.begin(&self.envelope);
+            }
             Some(Kind::TextDelta(text)) => self.writer.text(&text),
             Some(Kind::ToolCallDelta(delta)) => self.writer.tool_call(&delta),
             Some(Kind::Finished(finished)) => self.finish(&finished),
             Some(Kind::Failed(failed)) => self.fail(|| failed.into()),
-            Some(
-                Kind::Started(_)
-                | Kind::ReasoningDelta(_)
-                | Kind::ToolStarted(_)
-                | Kind::ToolFinished(_)
-                | Kind::Usage(_),
-            )
-            | None => {}
+            Some(Kind::ReasoningDelta(_) | Kind::ToolStarted(_) | Kind::ToolFinished(_) | Kind::Usage(_)) | None => {}
         }
     }
 

@@ -18,6 +18,7 @@ mod completions;
 mod streaming;
 mod tools;
 
+mod idempotency;
 mod sessions;
 
 mod errors;

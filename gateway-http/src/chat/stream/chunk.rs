@@ -25,12 +25,15 @@ const DELTA_TAIL: &[u8] = br#"},"logprobs":null,"finish_reason":null}]"#;
 const DONE: &[u8] = b"data: [DONE]\n\n";
 
 impl Writer {
-    /// Begins a stream with the role chunk.
-    pub(super) fn begin(envelope: &Envelope, include_usage: bool) -> Self {
+    pub(super) fn new(include_usage: bool) -> Self {
         let tail: &[u8] = if include_usage { b",\"usage\":null}\n\n" } else { b"}\n\n" };
-        let mut writer = Self { buffer: BytesMut::with_capacity(1024), head: head(envelope), tail, include_usage };
-        writer.delta(|buffer| buffer.put_slice(br#""role":"assistant","content":"""#));
-        writer
+        Self { buffer: BytesMut::with_capacity(1024), head: Bytes::new(), tail, include_usage }
+    }
+
+    /// Begins the answer with the role chunk.
+    pub(super) fn begin(&mut self, envelope: &Envelope) {
+        self.head = head(envelope);
+        self.delta(|buffer| buffer.put_slice(br#""role":"assistant","content":"""#));
     }
 
     pub(super) fn text(&mut self, text: &str) {
@@ -139,7 +142,9 @@ mod tests {
 
     fn writer(include_usage: bool) -> Writer {
         let envelope = Envelope { id: "chatcmpl_1".to_owned(), created: 7, model: "a \"b\"".to_owned() };
-        Writer::begin(&envelope, include_usage)
+        let mut writer = Writer::new(include_usage);
+        writer.begin(&envelope);
+        writer
     }
 
     fn written(mut writer: Writer) -> String {
