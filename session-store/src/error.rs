@@ -2,7 +2,6 @@
 
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
-use rusqlite::ErrorCode;
 use shared::config;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
@@ -20,6 +19,14 @@ pub enum Error {
     #[error("cannot create {}", path.display())]
     Create {
         /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The database file cannot be found or looked at.
+    #[error("cannot open {}", path.display())]
+    Open {
+        /// The file.
         path: PathBuf,
         /// Why.
         source: io::Error,
@@ -61,7 +68,7 @@ pub enum Error {
     /// The store is shutting down.
     #[error("the session store is shutting down")]
     Closed,
-    /// The database cannot be used now.
+    /// The database cannot be used now, as the log says already.
     #[error("the session database is unavailable: {0}")]
     Unavailable(String),
     /// The database failed.
@@ -93,11 +100,12 @@ impl From<Error> for Status {
             Error::Busy { .. } | Error::LineFull => Status::resource_exhausted(message),
             Error::Closed => Status::unavailable(message),
             Error::Unavailable(reason) => {
-                tracing::error!(reason, "the session database is unavailable");
+                tracing::debug!(reason, "the session database is unavailable");
                 Status::unavailable("the session database is unavailable")
             }
+            // Whoever has the database open has logged it, once and not for every call.
             Error::Database(error) => {
-                tracing::error!(%error, advice = advice(&error), "the session database failed");
+                tracing::debug!(%error, "the session database failed");
                 Status::unavailable("the session database is unavailable")
             }
             Error::Corrupt(error) => {
@@ -105,28 +113,14 @@ impl From<Error> for Status {
                 tracing::error!(%error, advice, "a stored message cannot be read");
                 Status::unavailable("the session cannot be read")
             }
-            Error::Config(_) | Error::Url(_) | Error::Create { .. } | Error::NewerLayout { .. } => {
+            Error::Config(_)
+            | Error::Url(_)
+            | Error::Create { .. }
+            | Error::Open { .. }
+            | Error::NewerLayout { .. } => {
                 tracing::error!(%error, "the session database cannot be opened");
                 Status::unavailable("the session database is unavailable")
             }
         }
-    }
-}
-
-/// What whoever reads the log can do.
-fn advice(error: &rusqlite::Error) -> &'static str {
-    match error.sqlite_error_code() {
-        Some(ErrorCode::DiskFull) => "free space on the database's disk",
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
-            "find the other process that keeps the database locked"
-        }
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-            "stop the program and restore the database file from a backup, or recover it with sqlite3's .recover"
-        }
-        Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
-            "check that this user may write the database file and its folder"
-        }
-        Some(ErrorCode::SystemIoFailure) => "check the disk and the system's log",
-        _ => "if it persists, report it with this line",
     }
 }

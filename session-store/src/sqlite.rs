@@ -3,11 +3,14 @@
 //! One thread writes, and commits whatever has come in together; another reads beside it. Other processes may have the
 //! same file open: the leases are rows, so they hold for all.
 
+mod file;
 mod line;
+mod reader;
 mod runs;
 mod schema;
 mod sessions;
 mod transcript;
+mod trouble;
 mod turns;
 mod waiting;
 mod worker;
@@ -16,39 +19,45 @@ mod writer;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use proto::session::v1::{CommitTurnResponse, ListMessagesResponse, ListSessionsResponse, Run, Session};
-use rusqlite::Connection;
-use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     Error,
     store::{BeginTurn, Begun, Claim, CommitTurn, Grant, Lease, MessagesPage, PutRun, SessionsPage, Store, Turn},
 };
+use file::{Access, DatabaseFile, Side};
 use line::Lines;
-use worker::{Jobs, Worker};
+use reader::Reader;
 use writer::{Write, Writer};
 
-/// An open database file.
+/// How long to wait for another process that writes.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A database file, and the threads that use it; the last of them closes it.
 pub(crate) struct Sqlite {
-    // Dropped in this order: the connection that is closed last tidies the file up.
-    reader: Worker<Read>,
+    reader: Reader,
     writer: Writer,
     lines: Arc<Lines>,
     draining: CancellationToken,
 }
 
-type Read = Box<dyn FnOnce(&mut Connection) + Send>;
-
 impl Sqlite {
-    /// Opens the file, which is made if there is none. Of `max_calls` at a time, some may wait.
+    /// Opens the file, which is made if there is none; if it cannot be opened yet, calls fail until it can. Of
+    /// `max_calls` at a time, some may wait.
     pub(crate) async fn open(path: PathBuf, max_calls: usize) -> Result<Self, Error> {
-        let opening = tokio::task::spawn_blocking(move || schema::open(&path));
-        let schema::Connections { writing, reading } = opening.await.map_err(|_| Error::Closed)??;
+        Self::open_with(path, max_calls, BUSY_TIMEOUT).await
+    }
+
+    async fn open_with(path: PathBuf, max_calls: usize, busy_timeout: Duration) -> Result<Self, Error> {
+        let opening = tokio::task::spawn_blocking(move || DatabaseFile::open(path, busy_timeout));
+        let file = Arc::new(opening.await.map_err(|_| Error::Closed)??);
         let lines = Arc::new(Lines::new(max_calls));
         let released = lines.clone();
         Ok(Self {
-            reader: Worker::spawn("sqlite-reader", move |jobs| read(reading, &jobs)),
-            writer: Writer::spawn(writing, move |session_key: &str| released.call_first(session_key)),
+            reader: Reader::spawn(Access::new(file.clone(), Side::Reading)),
+            writer: Writer::spawn(Access::new(file, Side::Writing), move |session_key: &str| {
+                released.call_first(session_key);
+            }),
             lines,
             draining: CancellationToken::new(),
         })
@@ -64,25 +73,6 @@ impl Sqlite {
             })),
         };
         self.writer.write_then(move |write| turns::begin(write, &begin, claim), grant).await
-    }
-
-    /// Reads one state of the database, whatever is written meanwhile.
-    async fn read<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
-    ) -> Result<T, Error> {
-        let queue = self.reader.queue();
-        let room = queue.room().await?;
-        let (answer, answered) = oneshot::channel();
-        queue.send(Box::new(move |connection| {
-            let _room = room;
-            if !answer.is_closed() {
-                let outcome = connection.transaction().map_err(Error::from).and_then(|snapshot| work(&snapshot));
-                // The caller may be gone, and nothing is lost with it.
-                let _ = answer.send(outcome);
-            }
-        }));
-        answered.await.map_err(|_| Error::Closed)?
     }
 }
 
@@ -113,15 +103,15 @@ impl Store for Sqlite {
     }
 
     async fn get_session(&self, session_key: String) -> Result<Session, Error> {
-        self.read(move |read| sessions::get(read, &session_key, writer::now_ms(read)?)).await
+        self.reader.read(move |read| sessions::get(read, &session_key, writer::now_ms(read)?)).await
     }
 
     async fn list_sessions(&self, page: SessionsPage) -> Result<ListSessionsResponse, Error> {
-        self.read(move |read| sessions::list(read, &page, writer::now_ms(read)?)).await
+        self.reader.read(move |read| sessions::list(read, &page, writer::now_ms(read)?)).await
     }
 
     async fn list_messages(&self, page: MessagesPage) -> Result<ListMessagesResponse, Error> {
-        self.read(move |read| transcript::list(read, &page)).await
+        self.reader.read(move |read| transcript::list(read, &page)).await
     }
 
     async fn put_run(&self, put: PutRun) -> Result<Run, Error> {
@@ -129,7 +119,7 @@ impl Store for Sqlite {
     }
 
     async fn get_run(&self, run_id: String) -> Result<Run, Error> {
-        self.read(move |read| runs::get(read, &run_id, writer::now_ms(read)?)).await
+        self.reader.read(move |read| runs::get(read, &run_id, writer::now_ms(read)?)).await
     }
 
     async fn prune(&self, ttl_ms: Option<u64>) -> Result<bool, Error> {
@@ -156,12 +146,6 @@ fn prune(write: &Write<'_>, ttl_ms: Option<u64>) -> Result<bool, Error> {
         None => false,
     };
     Ok(has_more_messages || has_more_runs || has_more_sessions)
-}
-
-fn read(mut connection: Connection, jobs: &Jobs<Read>) {
-    while let Some(job) = jobs.next() {
-        job(&mut connection);
-    }
 }
 
 #[cfg(test)]

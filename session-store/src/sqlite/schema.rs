@@ -14,8 +14,6 @@ use crate::Error;
 
 /// The steps from an empty file to the newest layout; the file's `user_version` says how many it has seen.
 const MIGRATIONS: [&str; 2] = [include_str!("migrations/1.sql"), include_str!("migrations/2.sql")];
-/// How long to wait for another process that writes.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const STATEMENT_CACHE: usize = 64;
 /// How far the write-ahead log grows before it is worked into the file, 16 MiB in pages: the more often a page changes
 /// in it, the fewer writes to the file.
@@ -29,12 +27,13 @@ pub(super) struct Connections {
     pub(super) reading: Connection,
 }
 
-/// Opens the file, readable by its owner only if it has to be made.
-pub(super) fn open(path: &Path) -> Result<Connections, Error> {
-    create(path)?;
+/// Opens the file, and waits for as long as `busy_timeout` for another process that writes.
+pub(super) fn open(path: &Path, busy_timeout: Duration) -> Result<Connections, Error> {
     let without_create = OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut writing = Connection::open_with_flags(path, without_create | OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-    configure(&writing)?;
+    configure(&writing, busy_timeout)?;
+    // What is newer is not touched.
+    let is_outdated = !missing(&writing)?.is_empty();
     // A write-ahead log lets reads go on beside the writer, and needs one wait for the disk per commit. FULL makes that
     // wait happen: a committed turn survives the loss of power.
     writing.pragma_update(None, "journal_mode", "WAL")?;
@@ -42,20 +41,25 @@ pub(super) fn open(path: &Path) -> Result<Connections, Error> {
     writing.pragma_update(None, "wal_autocheckpoint", WAL_PAGES)?;
     writing.pragma_update(None, "cache_size", -CACHE_KIB)?;
     writing.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
-    migrate(&mut writing)?;
+    // What is up to date can be opened on a full disk, or while another process writes.
+    if is_outdated {
+        migrate(&mut writing)?;
+    }
     let reading = Connection::open_with_flags(path, without_create | OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-    configure(&reading)?;
+    configure(&reading, busy_timeout)?;
+    // Opens the side files too, so that what is wrong with them shows now.
+    missing(&reading)?;
     Ok(Connections { writing, reading })
 }
 
-fn configure(connection: &Connection) -> Result<(), rusqlite::Error> {
-    connection.busy_timeout(BUSY_TIMEOUT)?;
+fn configure(connection: &Connection, busy_timeout: Duration) -> Result<(), rusqlite::Error> {
+    connection.busy_timeout(busy_timeout)?;
     connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
     Ok(())
 }
 
-/// The side files get the mode of the main one.
-fn create(path: &Path) -> Result<(), Error> {
+/// Makes the file if there is none, and its folder, for their owner only. The side files get the mode of the main one.
+pub(super) fn create(path: &Path) -> Result<(), Error> {
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |source| Error::Create { path, source }
@@ -72,13 +76,15 @@ fn create(path: &Path) -> Result<(), Error> {
 fn migrate(connection: &mut Connection) -> Result<(), Error> {
     // The transaction keeps out another process that starts at the same time.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let found: usize = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if found > MIGRATIONS.len() {
-        return Err(Error::NewerLayout { found, known: MIGRATIONS.len() });
-    }
-    for migration in &MIGRATIONS[found..] {
+    for migration in missing(&transaction)? {
         transaction.execute_batch(migration)?;
     }
     transaction.pragma_update(None, "user_version", MIGRATIONS.len())?;
     Ok(transaction.commit()?)
+}
+
+/// The steps that the file has not seen.
+fn missing(connection: &Connection) -> Result<&'static [&'static str], Error> {
+    let found = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    MIGRATIONS.get(found..).ok_or(Error::NewerLayout { found, known: MIGRATIONS.len() })
 }

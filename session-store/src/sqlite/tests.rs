@@ -1,11 +1,14 @@
-//! What the contract suite cannot see: files, query plans, and one write spoiling another's transaction.
+//! What the contract suite cannot see: files, query plans, one write spoiling another's transaction, and trouble.
+
+mod log;
+mod trouble;
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, sync::Arc};
 
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::Connection;
 use tempfile::TempDir;
 
-use super::{Sqlite, schema, sessions, transcript};
+use super::{BUSY_TIMEOUT, Sqlite, schema, sessions, transcript};
 use crate::{
     Error,
     config::Reset,
@@ -43,7 +46,9 @@ async fn begin(sqlite: &Sqlite, session_key: &str) -> Result<Begun, Error> {
 #[test]
 fn what_is_read_is_searched_by_index_and_never_sorted() {
     let folder = folder();
-    let connection = schema::open(&folder.path().join("sessions.db")).unwrap().reading;
+    let path = folder.path().join("sessions.db");
+    schema::create(&path).unwrap();
+    let connection = schema::open(&path, BUSY_TIMEOUT).unwrap().reading;
     let check = |sql: &str, expected: &str| assert_eq!(plan(&connection, sql), [expected], "{sql}");
     check(transcript::WINDOW, "SEARCH messages USING PRIMARY KEY (session=?)");
     check(transcript::OLDEST_FIRST, "SEARCH messages USING PRIMARY KEY (session=? AND seq>?)");
@@ -88,34 +93,9 @@ async fn a_write_that_the_database_refuses_spoils_no_other() {
 }
 
 #[tokio::test]
-async fn a_full_disk_is_an_error_until_there_is_space() {
-    let folder = folder();
-    let sqlite = open(&folder.path().join("sessions.db")).await.unwrap();
-    let allow_pages = |pages: i64| {
-        sqlite.writer.write(move |write| Ok(write.transaction().pragma_update(None, "max_page_count", pages)?))
-    };
-    // SQLite raises this to what the file has already.
-    allow_pages(1).await.unwrap();
-    let long_key = "k".repeat(100_000);
-    let Err(Error::Database(error)) = begin(&sqlite, &long_key).await else { panic!("the disk is full") };
-    assert_eq!(error.sqlite_error_code(), Some(ErrorCode::DiskFull));
-    assert!(matches!(sqlite.get_session(long_key.clone()).await, Err(Error::NotFound)));
-
-    allow_pages(1000).await.unwrap();
-    assert!(matches!(begin(&sqlite, &long_key).await, Ok(Begun::Granted(_))));
-}
-
-#[tokio::test]
-async fn a_file_that_is_not_ours_to_open_is_refused_with_the_reason() {
+async fn a_newer_layout_is_refused_with_the_reason() {
     let folder = folder();
     let newer = folder.path().join("newer.db");
     Connection::open(&newer).unwrap().pragma_update(None, "user_version", 1000).unwrap();
     assert!(matches!(open(&newer).await, Err(Error::NewerLayout { found: 1000, .. })));
-
-    let nonsense = folder.path().join("nonsense.db");
-    fs::write(&nonsense, "not a database, by any stretch of the imagination").unwrap();
-    assert!(matches!(open(&nonsense).await, Err(Error::Database(_))));
-
-    let below_a_file = nonsense.join("sessions.db");
-    assert!(matches!(open(&below_a_file).await, Err(Error::Create { .. })));
 }

@@ -1,12 +1,14 @@
 //! The one thread that writes: it commits together what has come in together, so that many turns share one wait for
 //! the disk.
 
-use std::sync::Arc;
-
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-use super::worker::{self, Jobs, Worker};
+use super::{
+    file::Access,
+    trouble::reason,
+    worker::{self, Jobs, Worker},
+};
 use crate::Error;
 
 /// How many writes share a transaction at most.
@@ -29,8 +31,8 @@ pub(super) struct Write<'a> {
 /// A write: what to do, and how to answer once that is on disk.
 trait Job: Send {
     /// Fails only if the database does, and then happens again if the rest of its batch can go on without it.
-    fn run(&mut self, write: &mut Write<'_>) -> Result<(), Arc<rusqlite::Error>>;
-    fn answer(self: Box<Self>, committed: Result<(), Arc<rusqlite::Error>>);
+    fn run(&mut self, write: &mut Write<'_>) -> Result<(), Error>;
+    fn answer(self: Box<Self>, committed: Result<(), Error>);
 }
 
 struct Pending<T, Work, Answer> {
@@ -39,15 +41,9 @@ struct Pending<T, Work, Answer> {
     outcome: Option<Result<T, Error>>,
 }
 
-/// Why a batch could not be committed; `culprit` is the job that failed, if it was not the transaction itself.
-struct Failure {
-    error: Arc<rusqlite::Error>,
-    culprit: Option<usize>,
-}
-
 impl Writer {
-    pub(super) fn spawn(connection: Connection, released: impl Fn(&str) + Send + 'static) -> Self {
-        Self(Worker::spawn("sqlite-writer", move |jobs| write_all(connection, &jobs, &released)))
+    pub(super) fn spawn(access: Access, released: impl Fn(&str) + Send + 'static) -> Self {
+        Self(Worker::spawn("sqlite-writer", move |jobs| write_all(access, &jobs, &released)))
     }
 
     pub(super) fn queue(&self) -> Queue {
@@ -122,9 +118,9 @@ where
     Work: FnMut(&mut Write<'_>) -> Result<T, Error> + Send,
     Answer: FnOnce(Result<T, Error>) + Send,
 {
-    fn run(&mut self, write: &mut Write<'_>) -> Result<(), Arc<rusqlite::Error>> {
+    fn run(&mut self, write: &mut Write<'_>) -> Result<(), Error> {
         match (self.work)(write) {
-            Err(Error::Database(error)) => Err(error),
+            Err(error @ Error::Database(_)) => Err(error),
             outcome => {
                 self.outcome = Some(outcome);
                 Ok(())
@@ -132,16 +128,13 @@ where
         }
     }
 
-    fn answer(self: Box<Self>, committed: Result<(), Arc<rusqlite::Error>>) {
+    fn answer(self: Box<Self>, committed: Result<(), Error>) {
         let Self { answer, outcome, .. } = *self;
-        answer(match committed {
-            Ok(()) => outcome.expect("a batch is committed after all of its jobs have run"),
-            Err(error) => Err(Error::Database(error)),
-        });
+        answer(committed.and_then(|()| outcome.expect("a batch is committed after all of its jobs have run")));
     }
 }
 
-fn write_all(mut connection: Connection, jobs: &Jobs<Box<dyn Job>>, released: &dyn Fn(&str)) {
+fn write_all(mut access: Access, jobs: &Jobs<Box<dyn Job>>, released: &dyn Fn(&str)) {
     while let Some(first) = jobs.next() {
         let mut batch = vec![first];
         while batch.len() < MAX_BATCH
@@ -149,49 +142,53 @@ fn write_all(mut connection: Connection, jobs: &Jobs<Box<dyn Job>>, released: &d
         {
             batch.push(job);
         }
-        write_batch(&mut connection, batch, released);
+        write_batch(&mut access, batch, released);
     }
 }
 
 /// Commits the batch, without the jobs that the database refuses, and answers all.
-fn write_batch(connection: &mut Connection, mut batch: Vec<Box<dyn Job>>, released: &dyn Fn(&str)) {
+fn write_batch(access: &mut Access, mut batch: Vec<Box<dyn Job>>, released: &dyn Fn(&str)) {
     while !batch.is_empty() {
-        match try_write(connection, &mut batch) {
+        let mut culprit = None;
+        match access.run(|connection| try_write(connection, &mut batch, &mut culprit)) {
             Ok(session_keys) => {
                 batch.drain(..).for_each(|job| job.answer(Ok(())));
                 for session_key in session_keys {
                     released(&session_key);
                 }
             }
-            Err(Failure { error, culprit: Some(index) }) => batch.remove(index).answer(Err(error)),
-            Err(Failure { error, culprit: None }) => {
-                batch.drain(..).for_each(|job| job.answer(Err(error.clone())));
-            }
+            Err(error) => match culprit {
+                Some(index) => batch.remove(index).answer(Err(error)),
+                None => batch.drain(..).for_each(|job| job.answer(Err(for_one_of_many(&error)))),
+            },
         }
     }
 }
 
-/// Commits the whole batch or nothing; says whose leases it released.
-fn try_write(connection: &mut Connection, batch: &mut [Box<dyn Job>]) -> Result<Vec<String>, Failure> {
+/// Commits the whole batch or nothing; says whose leases it released. `culprit` is the job that failed, if it was not
+/// the transaction itself.
+fn try_write(
+    connection: &mut Connection,
+    batch: &mut [Box<dyn Job>],
+    culprit: &mut Option<usize>,
+) -> Result<Vec<String>, Error> {
     // IMMEDIATE, so that waiting for another process happens here and not in the middle.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let now_ms = now_ms(&transaction)?;
     let mut released = Vec::new();
     for (index, job) in batch.iter_mut().enumerate() {
         let mut write = Write { transaction: &transaction, now_ms, released: &mut released };
-        job.run(&mut write).map_err(|error| Failure { error, culprit: Some(index) })?;
+        job.run(&mut write).inspect_err(|_| *culprit = Some(index))?;
     }
     transaction.commit()?;
     Ok(released)
 }
 
+fn for_one_of_many(error: &Error) -> Error {
+    if let Error::Database(error) = error { Error::Database(error.clone()) } else { Error::Unavailable(reason(error)) }
+}
+
 /// The time by the database's clock.
 pub(super) fn now_ms(connection: &Connection) -> Result<u64, rusqlite::Error> {
     connection.prepare_cached("SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER)")?.query_row([], |row| row.get(0))
-}
-
-impl From<rusqlite::Error> for Failure {
-    fn from(error: rusqlite::Error) -> Self {
-        Self { error: Arc::new(error), culprit: None }
-    }
 }
