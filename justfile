@@ -15,8 +15,12 @@ run *arguments:
 
 # Installs what the tests need and runs them all.
 test: python build
-    CLAWDBOT_TEST_PYTHON="$PWD/{{python}}/python" cargo test --workspace {{features}}
+    CLAWDBOT_TEST_PYTHON="$PWD/{{python}}/python" just with-postgres cargo test --workspace {{features}}
     cargo test --release --package agent-runner --features local-model --test local_model
+
+# Measures how many turns the session store's databases take.
+bench-store:
+    just with-postgres cargo bench --package session-store --bench turns
 
 # Formatting, lints, documentation, dependencies, protos.
 lint: python
@@ -49,6 +53,27 @@ lint-dependencies:
 [private]
 build:
     cargo build --workspace {{features}}
+
+# Runs a command with a PostgreSQL server of its own, which CLAWDBOT_TEST_POSTGRES names.
+[private]
+with-postgres +command: postgres
+    #!/usr/bin/env bash
+    set -euo pipefail
+    cluster=session-store/tests/postgres-cluster
+    folder=$(mktemp --directory)
+    trap '$cluster stop "$folder"; rm -rf "$folder"' EXIT
+    CLAWDBOT_TEST_POSTGRES=$($cluster start "$folder")
+    export CLAWDBOT_TEST_POSTGRES
+    {{command}}
+
+# PostgreSQL's programs. The server that Debian's package starts by itself is not used.
+[private]
+postgres:
+    ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || command -v initdb >/dev/null || just install-postgres
+
+[private]
+install-postgres:
+    apt-get update && apt-get install --yes postgresql
 
 # Python packages that the tests and lints use, in a folder of their own.
 [private]

@@ -3,12 +3,17 @@
 mod lifetime;
 mod reset;
 
-use std::{net::SocketAddr, path::PathBuf, str::FromStr};
+use std::{net::SocketAddr, path::PathBuf, str::FromStr, sync::Arc};
 
 use serde::Deserialize;
 use shared::config::Document;
 
-use crate::{Error, Service, sqlite::Sqlite};
+use crate::{
+    Error, Service,
+    postgres::{self, Postgres},
+    sqlite::Sqlite,
+    store::Store,
+};
 pub use lifetime::Lifetime;
 pub(crate) use reset::Reset;
 pub use reset::{ResetConfig, ResetMode};
@@ -22,6 +27,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// How many calls are served at once.
     pub max_concurrent_calls: usize,
+    /// How many connections there are to a database server at most, besides the one that listens.
+    pub max_connections: usize,
     /// The section `session`.
     pub session: SessionConfig,
 }
@@ -31,6 +38,8 @@ pub struct Config {
 pub enum Database {
     /// `sqlite:<path>`: a file, which is made if there is none.
     Sqlite(PathBuf),
+    /// `postgres://…`: a database at a PostgreSQL server.
+    Postgres(Box<postgres::Url>),
 }
 
 /// How sessions behave: the section `session`.
@@ -61,11 +70,13 @@ struct StoreSection {
     listen: SocketAddr,
     database: Option<String>,
     max_concurrent_calls: usize,
+    max_connections: usize,
 }
 
 impl Default for StoreSection {
     fn default() -> Self {
-        Self { listen: ([127, 0, 0, 1], 18791).into(), database: None, max_concurrent_calls: 1024 }
+        let listen = ([127, 0, 0, 1], 18791).into();
+        Self { listen, database: None, max_concurrent_calls: 1024, max_connections: 16 }
     }
 }
 
@@ -92,19 +103,30 @@ impl SessionConfig {
 }
 
 impl Config {
-    /// Reads the store's sections. Without a database in them, there is a file in the state folder.
-    pub fn load(document: &Document) -> Result<Self, Error> {
-        let StoreSection { listen, database, max_concurrent_calls } = document.section("services.sessionStore")?;
-        let default = || format!("sqlite:{}", document.state_dir().join("sessions.db").display());
-        let database = database.unwrap_or_else(default).parse()?;
-        Ok(Self { database, listen, max_concurrent_calls, session: document.section("session")? })
+    /// The defaults, for a store that is not configured by a document.
+    pub fn new(database: Database, session: SessionConfig) -> Self {
+        let StoreSection { listen, max_concurrent_calls, max_connections, .. } = StoreSection::default();
+        Self { database, listen, max_concurrent_calls, max_connections, session }
     }
 
-    /// Opens the database, which is made if there is none.
+    /// Reads the store's sections. Without a database in them, there is a file in the state folder.
+    pub fn load(document: &Document) -> Result<Self, Error> {
+        let StoreSection { listen, database, max_concurrent_calls, max_connections } =
+            document.section("services.sessionStore")?;
+        let default = || format!("sqlite:{}", document.state_dir().join("sessions.db").display());
+        let database = database.unwrap_or_else(default).parse()?;
+        let session = document.section("session")?;
+        Ok(Self { database, listen, max_concurrent_calls, max_connections, session })
+    }
+
+    /// Opens the database. A file is made if there is none; a server may be out of reach for now.
     pub async fn build(self) -> Result<Service, Error> {
-        let Database::Sqlite(path) = self.database;
-        let store = Sqlite::open(path, self.max_concurrent_calls).await?;
-        Ok(Service::new(store, self.session, self.max_concurrent_calls))
+        let Self { database, max_concurrent_calls, max_connections, session, .. } = self;
+        let store: Arc<dyn Store> = match database {
+            Database::Sqlite(path) => Arc::new(Sqlite::open(path, max_concurrent_calls).await?),
+            Database::Postgres(url) => Arc::new(Postgres::open(*url, max_connections, max_concurrent_calls).await?),
+        };
+        Ok(Service::new(store, session, max_concurrent_calls))
     }
 }
 
@@ -118,8 +140,9 @@ impl FromStr for Database {
                 "" | ":memory:" => Err(Error::Url("names no file".to_owned())),
                 path => Ok(Self::Sqlite(path.into())),
             },
-            Some((scheme @ ("postgres" | "postgresql"), _)) => {
-                Err(Error::Url(format!("has the scheme `{scheme}`, which is not supported yet")))
+            Some(("postgres" | "postgresql", _)) => {
+                let url = postgres::Url::parse(url).map_err(|reason| Error::Url(reason.to_owned()))?;
+                Ok(Self::Postgres(Box::new(url)))
             }
             Some((scheme, _)) => Err(Error::Url(format!("has the scheme `{scheme}`, which is not supported"))),
             None => Err(Error::Url("has no scheme".to_owned())),
@@ -142,7 +165,8 @@ mod tests {
             (Err::<Database, Error>(error), Err(reason)) => {
                 let expected = format!(
                     "services.sessionStore.database: the URL {reason}; \
-                     use sqlite:<path>, for example sqlite:/var/lib/sessions.db"
+                     use sqlite:<path>, for example sqlite:/var/lib/sessions.db, \
+                     or postgres://<user>:<password>@<host>:<port>/<database>"
                 );
                 assert_eq!(error.to_string(), expected, "{url}");
             }
@@ -153,7 +177,10 @@ mod tests {
         check("sqlite:sessions.db", Ok("sessions.db"));
         check("sqlite:", Err("names no file"));
         check("sqlite::memory:", Err("names no file"));
-        check("postgres://user:hunter2@db", Err("has the scheme `postgres`, which is not supported yet"));
+        check("postgres://", Err("names no host"));
+        let unreadable =
+            "cannot be read; the special characters of a user, password or database name are written as %XX";
+        check("postgres://alice:hunter2@db.example.com:port/sessions", Err(unreadable));
         check("mysql://db", Err("has the scheme `mysql`, which is not supported"));
         check("/var/lib/sessions.db", Err("has no scheme"));
         check("", Err("has no scheme"));
@@ -175,6 +202,7 @@ mod tests {
             assert_eq!(documented, Some(Some(lifetime)), "{key}");
         }
         check("services.sessionStore.maxConcurrentCalls", StoreSection::default().max_concurrent_calls as u64);
+        check("services.sessionStore.maxConnections", StoreSection::default().max_connections as u64);
         let listen = StoreSection::default().listen.to_string();
         assert_eq!(shared::config::documented_default("services.sessionStore.listen"), Some(listen.as_str()));
     }
@@ -187,7 +215,7 @@ mod tests {
             let document = Document::from_text(text, Path::new("clawdbot.json"), &sources).unwrap();
             let Config { database, max_concurrent_calls, session, .. } = Config::load(&document).unwrap();
             let SessionConfig { lease_ms, wait_ms, window_messages, .. } = session;
-            let Database::Sqlite(path) = database;
+            let Database::Sqlite(path) = database else { panic!("{database:?}") };
             let database = path.to_str().unwrap();
             assert_eq!((database, max_concurrent_calls, lease_ms, wait_ms, window_messages), expected);
         };

@@ -1,5 +1,7 @@
 //! What can go wrong, and the one place that turns it into what a caller sees.
 
+pub(crate) mod advice;
+
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use shared::config;
@@ -13,7 +15,10 @@ pub enum Error {
     #[error(transparent)]
     Config(#[from] config::Error),
     /// The database URL names no database that this program can open.
-    #[error("services.sessionStore.database: the URL {0}; use sqlite:<path>, for example sqlite:/var/lib/sessions.db")]
+    #[error(
+        "services.sessionStore.database: the URL {0}; use sqlite:<path>, for example sqlite:/var/lib/sessions.db, \
+         or postgres://<user>:<password>@<host>:<port>/<database>"
+    )]
     Url(String),
     /// The database file or its folder cannot be made.
     #[error("cannot create {}", path.display())]
@@ -68,12 +73,15 @@ pub enum Error {
     /// The store is shutting down.
     #[error("the session store is shutting down")]
     Closed,
-    /// The database cannot be used now, as the log says already.
+    /// The database cannot be used now, which is in the log already.
     #[error("the session database is unavailable: {0}")]
     Unavailable(String),
-    /// The database failed.
+    /// The database file failed.
     #[error("the database failed")]
     Database(#[source] Arc<rusqlite::Error>),
+    /// The database server refused a statement.
+    #[error("the database failed")]
+    Postgres(#[from] tokio_postgres::Error),
     /// A stored message cannot be read back.
     #[error("a stored message cannot be read")]
     Corrupt(#[from] prost::DecodeError),
@@ -106,6 +114,11 @@ impl From<Error> for Status {
             // Whoever has the database open has logged it, once and not for every call.
             Error::Database(error) => {
                 tracing::debug!(%error, "the session database failed");
+                Status::unavailable("the session database is unavailable")
+            }
+            Error::Postgres(error) => {
+                let reason = advice::in_full(&error);
+                tracing::error!(reason, advice = advice::postgres(&error), "the session database failed");
                 Status::unavailable("the session database is unavailable")
             }
             Error::Corrupt(error) => {

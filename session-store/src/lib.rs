@@ -6,6 +6,7 @@
 
 mod config;
 mod error;
+mod postgres;
 mod prune;
 mod request;
 mod service;
@@ -14,4 +15,5 @@ mod store;
 
 pub use config::{Config, Database, Lifetime, ResetConfig, ResetMode, SessionConfig};
 pub use error::Error;
+pub use postgres::Url as PostgresUrl;
 pub use service::Service;

@@ -29,8 +29,7 @@ pub struct Service {
 }
 
 impl Service {
-    pub(crate) fn new(store: impl Store + 'static, config: SessionConfig, max_concurrent_calls: usize) -> Self {
-        let store: Arc<dyn Store> = Arc::new(store);
+    pub(crate) fn new(store: Arc<dyn Store>, config: SessionConfig, max_concurrent_calls: usize) -> Self {
         let (pruning, stop_pruning) = (TaskTracker::new(), CancellationToken::new());
         let interval = Duration::from_millis(config.prune_interval_ms);
         pruning.spawn(prune::run(store.clone(), config.ttl, interval, stop_pruning.clone()));

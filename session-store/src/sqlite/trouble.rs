@@ -90,6 +90,7 @@ impl Kind {
             | Error::LineFull
             | Error::Closed
             | Error::Unavailable(_)
+            | Error::Postgres(_)
             | Error::Corrupt(_) => Self::Other,
         }
     }

@@ -1,5 +1,8 @@
 //! A database to test with, and short words for the calls.
 
+mod postgres;
+mod shell;
+
 use std::{fmt::Debug, future::poll_fn, pin::Pin, task::Poll};
 
 use proto::session::v1::{
@@ -9,16 +12,18 @@ use proto::session::v1::{
 };
 use session_store::{Config, Service, SessionConfig};
 use shared::transport::{self, MAX_MESSAGE_BYTES, Transport};
+pub(crate) use shell::Shell;
 use tempfile::TempDir;
 use tonic::{Code, Status};
 
 /// Longer than any test takes.
 pub(crate) const LONG_MS: u64 = 60_000;
 
-/// An empty database, gone when this is dropped.
+/// An empty database of its own.
 pub(crate) struct Database {
     url: String,
-    _folder: TempDir,
+    pub(crate) shell: Shell,
+    _folder: Option<TempDir>,
 }
 
 /// A store that has the database open.
@@ -26,13 +31,21 @@ pub(crate) struct Database {
 pub(crate) struct Store {
     pub(crate) client: SessionStoreClient<Transport>,
     pub(crate) service: Service,
+    shell: Shell,
 }
 
 pub(crate) type Beginning = Pin<Box<dyn Future<Output = Result<BeginTurnResponse, Status>> + Send>>;
 
-pub(crate) fn sqlite() -> Database {
+pub(crate) async fn sqlite() -> Database {
     let folder = tempfile::tempdir().unwrap();
-    Database { url: format!("sqlite:{}", folder.path().join("state/sessions.db").display()), _folder: folder }
+    let path = folder.path().join("state/sessions.db");
+    let url = format!("sqlite:{}", path.display());
+    Database { url, shell: Shell::Sqlite(path), _folder: Some(folder) }
+}
+
+pub(crate) async fn postgres() -> Database {
+    let url = postgres::database().await;
+    Database { shell: Shell::Postgres(postgres::connect(&url).await), url, _folder: None }
 }
 
 impl Database {
@@ -41,13 +54,12 @@ impl Database {
     }
 
     pub(crate) async fn open_with(&self, session: SessionConfig) -> Store {
-        let listen = ([127, 0, 0, 1], 0).into();
-        let config = Config { database: self.url.parse().unwrap(), listen, max_concurrent_calls: 1000, session };
+        let config = Config::new(self.url.parse().unwrap(), session);
         let service = config.build().await.unwrap();
         let client = SessionStoreClient::new(transport::local(service.server()))
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
-        Store { client, service }
+        Store { client, service, shell: self.shell.clone() }
     }
 }
 
@@ -76,10 +88,23 @@ impl Store {
 
     /// Has the call arrive, and returns it while it waits.
     pub(crate) async fn begin_and_wait(&self, request: BeginTurnRequest) -> Beginning {
+        let before = self.shell.newest_ticket(&request.session_key).await;
+        let session_key = request.session_key.clone();
         let mut beginning = self.begin(request);
-        let arrived = arrive(&mut beginning).await;
-        assert!(arrived.is_pending(), "{arrived:?}");
-        beginning
+        loop {
+            let arrived = arrive(&mut beginning).await;
+            assert!(arrived.is_pending(), "{arrived:?}");
+            if before.is_none() || self.shell.newest_ticket(&session_key).await > before {
+                return beginning;
+            }
+        }
+    }
+
+    /// Returns once so many wait for the session's turn.
+    pub(crate) async fn line_has(&self, session: &str, length: i64) {
+        while self.shell.line_length(session).await.is_some_and(|now| now != length) {
+            tokio::task::yield_now().await;
+        }
     }
 
     pub(crate) async fn commit(&self, begun: &BeginTurnResponse, run_id: &str, texts: &[&str]) -> Result<u64, Status> {

@@ -103,8 +103,9 @@ pub const SETTINGS: &[Setting] = &[
     Setting::new("services.agentRunner.keptRunBytes", Kind::Integer, "67108864", "memory for such answers; the oldest go first"),
     Setting::new("services.sessionStore.url", Kind::Text, "http://127.0.0.1:18791", "stores as seen by the runner, separated by commas").or_environment("CLAWDBOT_SESSION_STORE_URL"),
     Setting::new("services.sessionStore.listen", Kind::Text, "127.0.0.1:18791", "address the store listens on").or_environment("CLAWDBOT_SESSION_STORE_LISTEN"),
-    Setting::new("services.sessionStore.database", Kind::Secret, "`sqlite:<state>/sessions.db`", "where sessions are kept").or_environment("CLAWDBOT_SESSION_STORE_DATABASE"),
+    Setting::new("services.sessionStore.database", Kind::Secret, "`sqlite:<state>/sessions.db`", "where sessions are kept: a file, or `postgres://<user>:<password>@<host>:<port>/<database>`").or_environment("CLAWDBOT_SESSION_STORE_DATABASE"),
     Setting::new("services.sessionStore.maxConcurrentCalls", Kind::Integer, "1024", "calls at a time, more are refused"),
+    Setting::new("services.sessionStore.maxConnections", Kind::Integer, "16", "connections of one store to PostgreSQL"),
     Setting::new("services.sessionStore.callTimeoutMs", Kind::Integer, "10000", "time for one call to the store"),
 
     Setting::new("log.format", Kind::Text, "`text` on a terminal, `json` otherwise", "how log lines look").or_environment("CLAWDBOT_LOG_FORMAT"),

@@ -32,7 +32,7 @@ impl Store {
     async fn open(path: &Path) -> Self {
         log::keep();
         let sqlite = Sqlite::open_with(path.to_owned(), 100, Duration::from_millis(50)).await.unwrap();
-        let service = Service::new(sqlite, SessionConfig::default(), 100);
+        let service = Service::new(std::sync::Arc::new(sqlite), SessionConfig::default(), 100);
         let client = SessionStoreClient::new(transport::local(service.server()));
         Self { client, service, path: path.to_owned() }
     }
