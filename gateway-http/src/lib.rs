@@ -13,6 +13,7 @@ mod router;
 mod server;
 mod target;
 mod trace;
+mod wire;
 
 use std::{sync::Arc, time::Duration};
 

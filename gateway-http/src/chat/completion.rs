@@ -11,9 +11,12 @@ use tonic::Streaming;
 
 use super::{
     ended_early,
-    envelope::{Envelope, SYSTEM_FINGERPRINT, WireUsage, finish_reason},
+    envelope::{Envelope, SYSTEM_FINGERPRINT, finish_reason},
 };
-use crate::error::ApiError;
+use crate::{
+    error::ApiError,
+    wire::{WireToolCall, WireUsage},
+};
 
 /// A whole answer, as the API wants it.
 #[derive(Serialize)]
@@ -42,19 +45,6 @@ struct AnswerMessage {
     refusal: Option<()>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tool_calls: Vec<WireToolCall>,
-}
-
-#[derive(Serialize)]
-struct WireToolCall {
-    id: String,
-    r#type: &'static str,
-    function: WireFunctionCall,
-}
-
-#[derive(Serialize)]
-struct WireFunctionCall {
-    name: String,
-    arguments: String,
 }
 
 /// The answer so far.
@@ -111,13 +101,6 @@ impl Parts {
             choices: [Choice { index: 0, message, logprobs: None, finish_reason }],
             usage: finished.usage.unwrap_or_default().into(),
         }
-    }
-}
-
-impl From<ToolCall> for WireToolCall {
-    fn from(call: ToolCall) -> Self {
-        let function = WireFunctionCall { name: call.name, arguments: call.arguments };
-        Self { id: call.id, r#type: "function", function }
     }
 }
 

@@ -1,10 +1,6 @@
 //! What every piece of one answer has in common.
 
-use proto::{
-    agent::v1::{FinishReason, Started},
-    session::v1::Usage,
-};
-use serde::Serialize;
+use proto::agent::v1::{FinishReason, Started};
 
 /// The build that answers.
 pub(super) const SYSTEM_FINGERPRINT: &str = concat!("clawdbot-", env!("CARGO_PKG_VERSION"));
@@ -18,26 +14,6 @@ pub(super) struct Envelope {
     pub(super) model: String,
 }
 
-/// Tokens spent, in the API's shape.
-#[derive(Debug, Serialize)]
-pub(super) struct WireUsage {
-    prompt_tokens: u64,
-    completion_tokens: u64,
-    total_tokens: u64,
-    prompt_tokens_details: PromptDetails,
-    completion_tokens_details: CompletionDetails,
-}
-
-#[derive(Debug, Serialize)]
-struct PromptDetails {
-    cached_tokens: u64,
-}
-
-#[derive(Debug, Serialize)]
-struct CompletionDetails {
-    reasoning_tokens: u64,
-}
-
 impl Envelope {
     /// What is known before the run has begun.
     pub(super) fn new(id: &str, model: &str) -> Self {
@@ -46,18 +22,6 @@ impl Envelope {
 
     pub(super) fn begin(&mut self, started: &Started) {
         self.created = started.started_at_ms / 1000;
-    }
-}
-
-impl From<Usage> for WireUsage {
-    fn from(usage: Usage) -> Self {
-        Self {
-            prompt_tokens: usage.prompt_tokens,
-            completion_tokens: usage.completion_tokens,
-            total_tokens: usage.prompt_tokens.saturating_add(usage.completion_tokens),
-            prompt_tokens_details: PromptDetails { cached_tokens: usage.cached_tokens },
-            completion_tokens_details: CompletionDetails { reasoning_tokens: usage.reasoning_tokens },
-        }
     }
 }
 

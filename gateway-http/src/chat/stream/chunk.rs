@@ -7,8 +7,8 @@ use proto::{
 };
 use serde::Serialize;
 
-use super::super::envelope::{Envelope, SYSTEM_FINGERPRINT, WireUsage, finish_reason};
-use crate::error::ApiError;
+use super::super::envelope::{Envelope, SYSTEM_FINGERPRINT, finish_reason};
+use crate::{error::ApiError, wire::WireUsage};
 
 /// Writes chunks into a buffer that is handed out when the connection can take more.
 pub(super) struct Writer {
