@@ -1,45 +1,48 @@
 //! Who may use the gateway.
 
-use axum::extract::FromRequestParts;
-use http::{HeaderMap, header::AUTHORIZATION, request::Parts};
+use http::{HeaderMap, header::AUTHORIZATION};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use crate::{Gateway, error::ApiError};
+use crate::{caller::Caller, error::ApiError};
 
-/// What a caller must show. Only the secret's hash is kept, so that neither its text nor its length can leak.
-#[derive(Clone)]
+/// What callers must show. Only the secrets' hashes are kept, so that neither their text nor their length can leak.
+#[derive(Default)]
 pub(crate) struct Auth {
-    secret_hash: Option<[u8; 32]>,
+    keys: Vec<Key>,
+    is_open: bool,
 }
 
-/// A caller who showed what is asked for.
-pub(crate) struct Authenticated;
+struct Key {
+    hash: [u8; 32],
+    caller: Caller,
+}
 
 impl Auth {
-    /// Everybody may come in.
+    /// Everybody may come in; who shows no known secret is a main caller.
     pub(crate) fn open() -> Self {
-        Self { secret_hash: None }
+        Self { is_open: true, ..Self::default() }
     }
 
-    /// Whoever knows the secret may come in.
-    pub(crate) fn secret(secret: &str) -> Self {
-        Self { secret_hash: Some(Sha256::digest(secret).into()) }
+    /// Whoever knows the secret may come in, as `caller`.
+    pub(crate) fn with_key(mut self, secret: &str, caller: Caller) -> Self {
+        self.keys.push(Key { hash: Sha256::digest(secret).into(), caller });
+        self
     }
 
-    /// Compares in constant time.
-    pub(crate) fn accepts(&self, bearer: &str) -> bool {
-        let Some(expected) = &self.secret_hash else { return true };
+    /// The caller who sent these headers.
+    pub(crate) fn check(&self, headers: &HeaderMap) -> Result<Caller, ApiError> {
+        match bearer(headers).and_then(|bearer| self.owner(bearer)) {
+            Some(caller) => Ok(caller.clone()),
+            None if self.is_open => Ok(Caller::default()),
+            None => Err(ApiError::unauthenticated()),
+        }
+    }
+
+    /// Whose secret it is. Every one is compared, each in constant time, so that the time does not tell which it was.
+    fn owner(&self, bearer: &str) -> Option<&Caller> {
         let hash: [u8; 32] = Sha256::digest(bearer).into();
-        hash.ct_eq(expected).into()
-    }
-
-    fn check(&self, headers: &HeaderMap) -> Result<Authenticated, ApiError> {
-        let is_accepted = match bearer(headers) {
-            Some(bearer) => self.accepts(bearer),
-            None => self.secret_hash.is_none(),
-        };
-        if is_accepted { Ok(Authenticated) } else { Err(ApiError::unauthenticated()) }
+        self.keys.iter().fold(None, |owner, key| if key.hash.ct_eq(&hash).into() { Some(&key.caller) } else { owner })
     }
 }
 
@@ -51,17 +54,15 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
 }
 
-impl FromRequestParts<Gateway> for Authenticated {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, gateway: &Gateway) -> Result<Self, ApiError> {
-        gateway.inner.auth.check(&parts.headers)
-    }
-}
-
 impl std::fmt::Debug for Auth {
+    /// Leaves out the hashes.
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str(if self.secret_hash.is_some() { "Auth(secret)" } else { "Auth(open)" })
+        let callers: Vec<_> = self.keys.iter().map(|key| &key.caller).collect();
+        formatter
+            .debug_struct("Auth")
+            .field("is_open", &self.is_open)
+            .field("callers", &callers)
+            .finish_non_exhaustive()
     }
 }
 
@@ -69,23 +70,36 @@ impl std::fmt::Debug for Auth {
 mod tests {
     use super::*;
 
+    fn bob() -> Caller {
+        Caller::named("bob".parse().expect("a name"), None)
+    }
+
+    fn caller(auth: &Auth, authorization: Option<&'static str>) -> Option<Caller> {
+        let authorization = authorization.map(|value| (AUTHORIZATION, value.parse().expect("a header value")));
+        auth.check(&authorization.into_iter().collect()).ok()
+    }
+
     #[test]
     fn only_the_right_bearer_is_let_in() {
-        let auth = Auth::secret("secret");
-        let check = |value: Option<&'static str>, expected: bool| {
-            let mut headers = HeaderMap::new();
-            if let Some(value) = value {
-                headers.insert(AUTHORIZATION, value.parse().expect("a header value"));
-            }
-            assert_eq!(auth.check(&headers).is_ok(), expected, "{value:?}");
-        };
-        check(Some("Bearer secret"), true);
-        check(Some("  bEaReR   secret  "), true);
-        check(Some("Bearer Secret"), false);
-        check(Some("Bearer secret2"), false);
-        check(Some("Bearer "), false);
-        check(Some("Basic secret"), false);
-        check(Some("secret"), false);
-        check(None, false);
+        let auth = Auth::default().with_key("secret", Caller::default()).with_key("of-bob", bob());
+        let check = |value, expected: Option<Caller>| assert_eq!(caller(&auth, value), expected, "{value:?}");
+        check(Some("Bearer secret"), Some(Caller::default()));
+        check(Some("  bEaReR   secret  "), Some(Caller::default()));
+        check(Some("Bearer of-bob"), Some(bob()));
+        check(Some("Bearer Secret"), None);
+        check(Some("Bearer secret2"), None);
+        check(Some("Bearer "), None);
+        check(Some("Basic secret"), None);
+        check(Some("secret"), None);
+        check(None, None);
+    }
+
+    #[test]
+    fn an_open_gateway_lets_everybody_in_and_still_knows_its_tokens() {
+        let auth = Auth::open().with_key("of-bob", bob());
+        let check = |value, expected: Caller| assert_eq!(caller(&auth, value), Some(expected), "{value:?}");
+        check(None, Caller::default());
+        check(Some("Bearer anything"), Caller::default());
+        check(Some("Bearer of-bob"), bob());
     }
 }

@@ -21,12 +21,11 @@ use axum::{
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use proto::agent::v1::{RunRequest, RunResponse, run_event::Kind};
-use shared::Namespace;
 use tonic::Streaming;
 use tracing::Span;
 use uuid::Uuid;
 
-use crate::{Gateway, auth::Authenticated, body, brand, error::ApiError, target::Target};
+use crate::{Gateway, body, brand, caller::Caller, error::ApiError, target::Target};
 use envelope::Envelope;
 use idempotency::IdempotencyKey;
 use request::ChatRequest;
@@ -41,33 +40,33 @@ const SESSION_KEY: HeaderName = HeaderName::from_static("x-clawdbot-session-key"
 const RUN_ID: HeaderName = HeaderName::from_static("x-clawdbot-run-id");
 
 pub(crate) async fn completions(
-    _: Authenticated,
+    caller: Caller,
     State(gateway): State<Gateway>,
     request: http::Request<Body>,
 ) -> Result<Response, ApiError> {
     if !gateway.inner.serves_chat_completions {
         return Err(ApiError::not_found(request.uri().path()));
     }
-    let answering = gateway.answer(request);
+    let answering = gateway.answer(&caller, request);
     gateway.inner.cut.run_until_cancelled(answering).await.ok_or_else(shutting_down)?
 }
 
 impl Gateway {
-    async fn answer(&self, request: http::Request<Body>) -> Result<Response, ApiError> {
+    async fn answer(&self, caller: &Caller, request: http::Request<Body>) -> Result<Response, ApiError> {
         let (http::request::Parts { headers, .. }, body) = request.into_parts();
         let body = body::read(&headers, body, &self.inner.limits).await?;
         let chat = ChatRequest::parse(&body)?;
         let agents = self.inner.directory.agents().await?;
         let idempotency_key = IdempotencyKey::of(&headers)?;
-        let id = idempotency_key.as_ref().map_or_else(Uuid::new_v4, |key| key.run_id(&Namespace::MAIN));
-        let target = Target::resolve(&headers, &chat.model, chat.user.as_deref(), id, &agents)?;
+        let id = idempotency_key.as_ref().map_or_else(Uuid::new_v4, |key| key.run_id(caller.namespace()));
+        let target = Target::resolve(&headers, &chat.model, chat.user.as_deref(), id, caller, &agents)?;
         let model = brand::header(&headers, brand::MODEL)?.unwrap_or_default().to_owned();
         let run_id = format!("chatcmpl_{id}");
         let span = Span::current();
         span.record("run.id", &run_id);
         span.record("gen_ai.agent.id", target.agent_id.as_str());
 
-        let ids = answer_headers(&target, &run_id);
+        let ids = answer_headers(caller, &target, &run_id);
         let fingerprint = match idempotency_key {
             Some(_) => idempotency::fingerprint(&body, &target, &model),
             None => Bytes::new(),
@@ -144,8 +143,8 @@ fn shutting_down() -> ApiError {
     ApiError::unavailable("the gateway is shutting down; try again later")
 }
 
-fn answer_headers(target: &Target, run_id: &str) -> HeaderMap {
-    let ids = [(SESSION_KEY, target.session_key.as_str()), (RUN_ID, run_id)];
+fn answer_headers(caller: &Caller, target: &Target, run_id: &str) -> HeaderMap {
+    let ids = [(SESSION_KEY, target.session_key.seen_from(caller.namespace())), (RUN_ID, run_id)];
     let value = |text: &str| HeaderValue::from_bytes(text.as_bytes()).expect("keys and ids have no control characters");
     ids.into_iter().map(|(name, text)| (name, value(text))).collect()
 }

@@ -1,5 +1,7 @@
 //! What the gateway is told by the configuration.
 
+mod auth;
+
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     time::Duration,
@@ -12,6 +14,7 @@ use shared::{
 };
 
 use crate::{Gateway, Limits, auth::Auth};
+use auth::AuthSection;
 
 /// The gateway's configuration, read but not yet acted upon.
 #[derive(Debug)]
@@ -20,6 +23,9 @@ pub struct Config {
     pub(crate) auth: Auth,
     pub(crate) limits: Limits,
     pub(crate) serves_chat_completions: bool,
+    /// For one call to the session store.
+    pub(crate) store_timeout: Duration,
+    lacks_a_main_token: bool,
 }
 
 /// Why the gateway cannot be configured so.
@@ -40,6 +46,16 @@ pub enum Error {
         variable: &'static str,
         /// The address that would be open.
         listen: SocketAddr,
+    },
+    /// One of the named tokens cannot be used.
+    #[error("gateway.auth.tokens[{index}].{field}: {reason}")]
+    Token {
+        /// Its place among the tokens.
+        index: usize,
+        /// Its setting.
+        field: &'static str,
+        /// What is wrong with it.
+        reason: String,
     },
 }
 
@@ -74,22 +90,6 @@ struct Section {
     drain_ms: u64,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct AuthSection {
-    mode: Option<Mode>,
-    token: String,
-    password: String,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Mode {
-    Token,
-    Password,
-    None,
-}
-
 #[derive(Debug, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct HttpSection {
@@ -111,12 +111,21 @@ struct ChatCompletions {
     enabled: bool,
 }
 
+/// What the gateway needs to know of the section `services.sessionStore`.
+#[derive(Debug, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct StoreSection {
+    call_timeout_ms: u64,
+}
+
 impl Config {
-    /// Reads the section `gateway`.
+    /// Reads the gateway's sections.
     pub fn load(document: &Document) -> Result<Self, Error> {
         let section: Section = document.section("gateway")?;
         let listen = SocketAddr::new(section.bind.address(), section.port);
+        let lacks_a_main_token = section.auth.lacks_a_main_token();
         let auth = section.auth.build(listen)?;
+        let store: StoreSection = document.section("services.sessionStore")?;
         let http = section.http;
         let limits = Limits {
             max_body_bytes: http.max_body_bytes,
@@ -124,7 +133,14 @@ impl Config {
             keep_alive: Duration::from_millis(http.keep_alive_ms.max(1)),
             drain: Duration::from_millis(section.drain_ms),
         };
-        Ok(Self { listen, auth, limits, serves_chat_completions: http.endpoints.chat_completions.enabled })
+        Ok(Self {
+            listen,
+            auth,
+            limits,
+            serves_chat_completions: http.endpoints.chat_completions.enabled,
+            store_timeout: Duration::from_millis(store.call_timeout_ms),
+            lacks_a_main_token,
+        })
     }
 
     /// Where the gateway listens.
@@ -132,25 +148,15 @@ impl Config {
         self.listen
     }
 
-    /// Makes the gateway; `runner` is the way to the agent runner.
-    pub fn build(self, runner: Transport) -> Gateway {
-        Gateway::new(self, runner)
+    /// Whether only named tokens open the gateway, and only this machine could reach it. Whoever starts such a gateway
+    /// may make a main token for it.
+    pub fn asks_for_a_local_token(&self) -> bool {
+        self.lacks_a_main_token && self.listen.ip().is_loopback()
     }
-}
 
-impl AuthSection {
-    /// The mode is the one that is named, else follows the secret that is set; a password goes before a token.
-    fn build(self, listen: SocketAddr) -> Result<Auth, Error> {
-        let followed = if self.password.is_empty() { Mode::Token } else { Mode::Password };
-        let (key, variable, secret) = match self.mode.unwrap_or(followed) {
-            Mode::None => return Ok(Auth::open()),
-            Mode::Token => ("token", "CLAWDBOT_GATEWAY_TOKEN", self.token),
-            Mode::Password => ("password", "CLAWDBOT_GATEWAY_PASSWORD", self.password),
-        };
-        if secret.trim().is_empty() {
-            return Err(Error::NoSecret { key, variable, listen });
-        }
-        Ok(Auth::secret(secret.trim()))
+    /// Makes the gateway; `runner` and `store` are the ways to the agent runner and to the session store.
+    pub fn build(self, runner: Transport, store: Transport) -> Gateway {
+        Gateway::new(self, runner, store)
     }
 }
 
@@ -204,55 +210,21 @@ impl Default for HttpSection {
     }
 }
 
+impl Default for StoreSection {
+    fn default() -> Self {
+        Self { call_timeout_ms: 10_000 }
+    }
+}
+
 impl Default for ChatCompletions {
     fn default() -> Self {
         Self { enabled: true }
     }
 }
 
-impl std::fmt::Debug for AuthSection {
-    /// Leaves out the secrets.
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("AuthSection").field("mode", &self.mode).finish_non_exhaustive()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn listen() -> SocketAddr {
-        ([127, 0, 0, 1], 18789).into()
-    }
-
-    #[test]
-    fn the_mode_follows_the_secret_that_is_set() {
-        let check = |mode, token: &str, password: &str, bearer: &str, expected: bool| {
-            let section = AuthSection { mode, token: token.to_owned(), password: password.to_owned() };
-            let auth = section.build(listen()).expect("a secret is set");
-            assert_eq!(auth.accepts(bearer), expected, "{mode:?} {token:?} {password:?} {bearer:?}");
-        };
-        check(None, "t", "", "t", true);
-        check(None, "", "p", "p", true);
-        check(None, "t", "p", "t", false);
-        check(None, "t", "p", "p", true);
-        check(Some(Mode::Token), "t", "p", "t", true);
-        check(Some(Mode::Token), "t", "p", "p", false);
-        check(Some(Mode::Password), "t", "p", "p", true);
-        check(Some(Mode::None), "t", "p", "anything", true);
-    }
-
-    #[test]
-    fn a_gateway_without_a_secret_is_refused() {
-        let refused = |mode| {
-            let section = AuthSection { mode, token: " ".to_owned(), ..AuthSection::default() };
-            section.build(listen()).expect_err("no secret is set").to_string()
-        };
-        assert!(
-            refused(None).starts_with("gateway.auth.token: no secret is configured; set it (or CLAWDBOT_GATEWAY_TOKEN")
-        );
-        assert!(refused(Some(Mode::Password)).starts_with("gateway.auth.password: no secret"));
-    }
 
     #[test]
     fn the_defaults_are_the_documented_ones() {
@@ -266,6 +238,7 @@ mod tests {
         check("gateway.http.bodyTimeoutMs", &http.body_timeout_ms);
         check("gateway.http.keepAliveMs", &http.keep_alive_ms);
         check("gateway.http.endpoints.chatCompletions.enabled", &http.endpoints.chat_completions.enabled);
+        check("services.sessionStore.callTimeoutMs", &StoreSection::default().call_timeout_ms);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use shared::{AgentId, transport::Transport};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Status};
 
-use crate::error::ApiError;
+use crate::{caller::Caller, error::ApiError};
 
 const REFRESH_INTERVAL: Duration = Duration::from_secs(5);
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
@@ -93,10 +93,10 @@ impl Directory {
 }
 
 impl Agents {
-    /// The error for an agent that does not exist.
+    /// The error for an agent that does not exist, which names those that the caller may use.
     /// `param` is where it was asked for.
-    pub(crate) fn unknown(&self, asked_for: &str, param: &str) -> ApiError {
-        let known: Vec<&str> = self.ids.iter().map(AgentId::as_str).collect();
+    pub(crate) fn unknown(&self, asked_for: &str, caller: &Caller, param: &str) -> ApiError {
+        let known: Vec<&str> = self.ids.iter().filter(|id| caller.may_use(id)).map(AgentId::as_str).collect();
         let message = format!("there is no agent `{asked_for}`; there are: {}", known.join(", "));
         ApiError::model_not_found(message, param)
     }

@@ -57,9 +57,20 @@ impl ApiError {
         Self::new(StatusCode::UNAUTHORIZED, "authentication_error", "invalid_api_key", message)
     }
 
+    /// `param` is where it was asked for.
+    pub(crate) fn forbidden(message: impl Into<String>, param: &str) -> Self {
+        let error = Self::new(StatusCode::FORBIDDEN, "permission_error", "forbidden", message);
+        Self { param: Some(param.to_owned()), ..error }
+    }
+
     pub(crate) fn not_found(path: &str) -> Self {
-        let message = format!("there is nothing at {path}; see POST /v1/chat/completions and GET /v1/models");
+        let message =
+            format!("there is nothing at {path}; see POST /v1/chat/completions, GET /v1/models and GET /v1/sessions");
         Self::new(StatusCode::NOT_FOUND, INVALID_REQUEST, "not_found", message)
+    }
+
+    fn session_not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, INVALID_REQUEST, "not_found", "no session has this key")
     }
 
     pub(crate) fn method_not_allowed(method: &str, path: &str) -> Self {
@@ -173,8 +184,25 @@ impl From<Failed> for ApiError {
 /// What a call that the runner refused, or that never reached it, means over HTTP.
 impl From<Status> for ApiError {
     fn from(status: Status) -> Self {
-        // A status that came from the runner has no source; one that was made of a broken connection has.
-        let is_broken = std::error::Error::source(&status).is_some();
+        Self::of_call(&status, "agent runner", |status| Self::model_not_found(status.message(), "model"))
+    }
+}
+
+impl ApiError {
+    /// What a call that the session store refused, or that never reached it, means over HTTP.
+    pub(crate) fn of_store(status: &Status) -> Self {
+        Self::of_call(status, "session store", |_| Self::session_not_found())
+    }
+
+    /// The same of a list of sessions, where all that can be missing is the session after which the page starts.
+    pub(crate) fn of_store_list(status: &Status) -> Self {
+        Self::of_call(status, "session store", |_| Self::invalid_value("after", "no session has this key"))
+    }
+
+    /// `not_found` says what it was that `service` did not find.
+    fn of_call(status: &Status, service: &str, not_found: impl FnOnce(&Status) -> Self) -> Self {
+        // A status that came from the service has no source; one that was made of a broken connection has.
+        let is_broken = std::error::Error::source(status).is_some();
         #[expect(clippy::wildcard_enum_match_arm, reason = "every other code is a fault of ours")]
         match status.code() {
             Code::InvalidArgument => {
@@ -184,21 +212,23 @@ impl From<Status> for ApiError {
                     None => Self::new(StatusCode::BAD_REQUEST, INVALID_REQUEST, "invalid_value", status.message()),
                 }
             }
-            Code::NotFound => Self::model_not_found(status.message(), "model"),
+            Code::NotFound => not_found(status),
             // The only ids that the gateway gives twice are those made of keys.
             Code::AlreadyExists => Self::idempotency_conflict(),
-            Code::ResourceExhausted => Self::overloaded("the agents have as much to do as they may; try again later"),
-            Code::DeadlineExceeded => Self::timeout("the agent runner took too long"),
+            Code::ResourceExhausted => {
+                Self::overloaded(&format!("the {service} has as much to do as it may; try again later"))
+            }
+            Code::DeadlineExceeded => Self::timeout(&format!("the {service} took too long")),
             Code::Unavailable | Code::Cancelled => {
-                tracing::error!(%status, "the agent runner cannot be reached");
-                Self::unavailable("the agent runner cannot be reached; try again later")
+                tracing::error!(%status, "the {service} cannot be reached");
+                Self::unavailable(format!("the {service} cannot be reached; try again later"))
             }
             _ if is_broken => {
-                tracing::error!(%status, "the connection to the agent runner broke");
-                Self::unavailable("the agent runner broke off; try again later")
+                tracing::error!(%status, "the connection to the {service} broke");
+                Self::unavailable(format!("the {service} broke off; try again later"))
             }
             _ => {
-                tracing::error!(%status, "the agent runner failed");
+                tracing::error!(%status, "the {service} failed");
                 Self::internal()
             }
         }

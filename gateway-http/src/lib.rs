@@ -3,6 +3,7 @@
 mod auth;
 mod body;
 mod brand;
+mod caller;
 mod chat;
 mod config;
 mod directory;
@@ -11,6 +12,7 @@ mod models;
 mod probes;
 mod router;
 mod server;
+mod sessions;
 mod target;
 mod trace;
 mod wire;
@@ -23,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use auth::Auth;
 use directory::Directory;
+use sessions::Store;
 
 pub use config::{Config, Error};
 pub use server::serve;
@@ -36,6 +39,7 @@ pub struct Gateway {
 struct Inner {
     auth: Auth,
     runner: AgentRunnerClient<Transport>,
+    store: Store,
     directory: Directory,
     limits: Limits,
     serves_chat_completions: bool,
@@ -55,7 +59,7 @@ struct Limits {
 }
 
 impl Gateway {
-    fn new(config: Config, runner: Transport) -> Self {
+    fn new(config: Config, runner: Transport, store: Transport) -> Self {
         let runner = AgentRunnerClient::new(runner)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
@@ -64,6 +68,7 @@ impl Gateway {
                 auth: config.auth,
                 directory: Directory::new(runner.clone()),
                 runner,
+                store: Store::new(store, config.store_timeout),
                 limits: config.limits,
                 serves_chat_completions: config.serves_chat_completions,
                 draining: CancellationToken::new(),

@@ -3,7 +3,7 @@
 use axum::{Json, extract::State};
 use serde::Serialize;
 
-use crate::{Gateway, auth::Authenticated, directory::Agents, error::ApiError};
+use crate::{Gateway, caller::Caller, directory::Agents, error::ApiError};
 
 const OWNER: &str = "clawdbot";
 
@@ -21,16 +21,19 @@ struct Model {
     owned_by: &'static str,
 }
 
-/// The default agent under its short names, then every agent.
-pub(crate) async fn list(_: Authenticated, State(gateway): State<Gateway>) -> Result<Json<ModelList>, ApiError> {
+/// The default agent under its short names, then every agent; of all these, those that the caller may use.
+pub(crate) async fn list(caller: Caller, State(gateway): State<Gateway>) -> Result<Json<ModelList>, ApiError> {
     let agents = gateway.inner.directory.agents().await?;
-    let data = names(&agents).into_iter().map(|id| Model { id, object: "model", created: 0, owned_by: OWNER });
+    let data = names(&agents, &caller).into_iter().map(|id| Model { id, object: "model", created: 0, owned_by: OWNER });
     Ok(Json(ModelList { object: "list", data: data.collect() }))
 }
 
-fn names(agents: &Agents) -> Vec<String> {
-    let mut names = vec!["clawdbot".to_owned(), "clawdbot/default".to_owned()];
-    for id in &agents.ids {
+fn names(agents: &Agents, caller: &Caller) -> Vec<String> {
+    let mut names = Vec::new();
+    if caller.may_use(&agents.default_id) {
+        names.extend(["clawdbot".to_owned(), "clawdbot/default".to_owned()]);
+    }
+    for id in agents.ids.iter().filter(|id| caller.may_use(id)) {
         let name = format!("clawdbot/{id}");
         if !names.contains(&name) {
             names.push(name);

@@ -7,12 +7,17 @@ use axum::{
     routing::{get, post},
 };
 
-use crate::{Gateway, chat, error::ApiError, models, probes, trace};
+use crate::{Gateway, chat, error::ApiError, models, probes, sessions, trace};
 
 pub(crate) fn router(gateway: Gateway) -> Router {
     Router::new()
         .route("/v1/chat/completions", post(chat::completions))
         .route("/v1/models", get(models::list))
+        .route("/v1/sessions", get(sessions::list))
+        .route("/v1/sessions/{key}", get(sessions::get).delete(sessions::delete))
+        .route("/v1/sessions/{key}/messages", get(sessions::messages))
+        .route("/v1/sessions/{key}/reset", post(sessions::reset))
+        .route("/v1/sessions/{key}/abort", post(sessions::abort))
         .route("/healthz", get(probes::health))
         .route("/health", get(probes::health))
         .route("/readyz", get(probes::ready))

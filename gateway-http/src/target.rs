@@ -1,10 +1,10 @@
 //! Which agent a request is for, and which session it belongs to.
 
 use http::HeaderMap;
-use shared::{AgentId, Namespace, SessionKey};
+use shared::{AgentId, SessionKey};
 use uuid::Uuid;
 
-use crate::{brand, directory::Agents, error::ApiError};
+use crate::{brand, caller::Caller, directory::Agents, error::ApiError};
 
 /// Where a request goes.
 #[derive(Debug)]
@@ -17,33 +17,29 @@ pub(crate) struct Target {
 
 impl Target {
     /// Resolves a request. A session key of the client's names its agent itself; else the agent comes from the header,
-    /// then from the model. The session comes from the key, then from the user, and else the request, known by
-    /// its `id`, is stateless.
+    /// then from the model. The session comes from the key, then from the user, and else the request, known
+    /// by its `id`, is stateless. It
+    /// is one of the caller's own, unless a main caller names another, and its agent is one that the caller may use.
     pub(crate) fn resolve(
         headers: &HeaderMap,
         model: &str,
         user: Option<&str>,
         id: Uuid,
+        caller: &Caller,
         agents: &Agents,
     ) -> Result<Self, ApiError> {
         if let Some(key) = brand::header(headers, brand::SESSION_KEY)? {
-            let session_key = SessionKey::from_client(&Namespace::MAIN, key, &agents.default_id)
-                .map_err(|error| ApiError::invalid_value(brand::SESSION_KEY[0], &error.to_string()))?;
-            let agent_id = session_key.agent_id().unwrap_or_else(|| agents.default_id.clone());
-            return Ok(Self {
-                agent_id: known(agent_id, agents, brand::SESSION_KEY[0])?,
-                session_key,
-                stateless: false,
-            });
+            let (session_key, agent_id) = caller.session(key, agents, brand::SESSION_KEY[0])?;
+            let agent_id = known(agent_id, caller, agents, brand::SESSION_KEY[0])?;
+            return Ok(Self { agent_id, session_key, stateless: false });
         }
-        let agent_id = match from_headers(headers, agents)? {
+        let agent_id = match from_headers(headers, caller, agents)? {
             Some(agent_id) => agent_id,
-            None => from_model(model, agents)?,
+            None => from_model(model, caller, agents)?,
         };
         match user.map(str::trim).filter(|user| !user.is_empty()) {
             Some(user) => {
-                let session_key = SessionKey::for_user(&Namespace::MAIN, &agent_id, user)
-                    .map_err(|error| ApiError::invalid_value("user", &error.to_string()))?;
+                let session_key = caller.user_session(&agent_id, user)?;
                 Ok(Self { agent_id, session_key, stateless: false })
             }
             None => Ok(Self { session_key: SessionKey::stateless(&agent_id, id), agent_id, stateless: true }),
@@ -51,32 +47,33 @@ impl Target {
     }
 }
 
-fn from_headers(headers: &HeaderMap, agents: &Agents) -> Result<Option<AgentId>, ApiError> {
+fn from_headers(headers: &HeaderMap, caller: &Caller, agents: &Agents) -> Result<Option<AgentId>, ApiError> {
     let value = match brand::header(headers, brand::AGENT_ID)? {
         Some(value) => Some(value),
         None => brand::header(headers, brand::AGENT)?,
     };
     let Some(value) = value else { return Ok(None) };
-    let agent_id = AgentId::normalise(value).ok_or_else(|| agents.unknown(value, brand::AGENT_ID[0]))?;
-    known(agent_id, agents, brand::AGENT_ID[0]).map(Some)
+    let agent_id = AgentId::normalise(value).ok_or_else(|| agents.unknown(value, caller, brand::AGENT_ID[0]))?;
+    known(agent_id, caller, agents, brand::AGENT_ID[0]).map(Some)
 }
 
 /// `clawdbot:<id>`, `clawdbot/<id>` and `agent:<id>` name an agent, `clawdbot/default` the default one, the same under
 /// upstream's other names. Any other model does not name an agent, so the default one answers.
-fn from_model(model: &str, agents: &Agents) -> Result<AgentId, ApiError> {
+fn from_model(model: &str, caller: &Caller, agents: &Agents) -> Result<AgentId, ApiError> {
     let model = model.trim().to_ascii_lowercase();
     let id = ["clawdbot:", "clawdbot/", "openclaw:", "openclaw/", "moltbot:", "moltbot/", "agent:"]
         .iter()
         .find_map(|prefix| model.strip_prefix(prefix));
     let is_default_asked_for = id == Some("default") && !agents.ids.iter().any(|known| known.as_str() == "default");
     match id.map(str::parse::<AgentId>) {
-        Some(Ok(agent_id)) if !is_default_asked_for => known(agent_id, agents, "model"),
-        Some(Ok(_) | Err(_)) | None => Ok(agents.default_id.clone()),
+        Some(Ok(agent_id)) if !is_default_asked_for => known(agent_id, caller, agents, "model"),
+        Some(Ok(_) | Err(_)) | None => known(agents.default_id.clone(), caller, agents, "model"),
     }
 }
 
-fn known(agent_id: AgentId, agents: &Agents, param: &str) -> Result<AgentId, ApiError> {
-    if agents.ids.contains(&agent_id) { Ok(agent_id) } else { Err(agents.unknown(agent_id.as_str(), param)) }
+fn known(agent_id: AgentId, caller: &Caller, agents: &Agents, param: &str) -> Result<AgentId, ApiError> {
+    caller.check(&agent_id, param)?;
+    if agents.ids.contains(&agent_id) { Ok(agent_id) } else { Err(agents.unknown(agent_id.as_str(), caller, param)) }
 }
 
 #[cfg(test)]
@@ -88,13 +85,23 @@ mod tests {
         Agents { ids: vec![id("alpha"), id("beta"), id("main")], default_id: id("main") }
     }
 
-    /// The session key, without what is random about it.
+    /// A main caller's session key, without what is random about it.
     fn resolve(headers: &[(&'static str, &str)], model: &str, user: Option<&str>) -> Result<String, String> {
+        resolve_for(&Caller::default(), headers, model, user)
+    }
+
+    fn resolve_for(
+        caller: &Caller,
+        headers: &[(&'static str, &str)],
+        model: &str,
+        user: Option<&str>,
+    ) -> Result<String, String> {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.insert(*name, value.parse().expect("a header value"));
         }
-        let target = Target::resolve(&map, model, user, Uuid::nil(), &agents()).map_err(|error| error.to_json())?;
+        let target =
+            Target::resolve(&map, model, user, Uuid::nil(), caller, &agents()).map_err(|error| error.to_json())?;
         assert_eq!(target.session_key.agent_id().as_ref(), Some(&target.agent_id));
         let key = target.session_key.to_string();
         Ok(if target.stateless { key.rsplit_once(':').expect("a key").0.to_owned() } else { key })
@@ -152,6 +159,42 @@ mod tests {
         check(&[("x-clawdbot-session-key", "agent:beta:openai:custom")], Some("alice"), "agent:beta:openai:custom");
         check(&[("x-openclaw-session-key", "mine")], None, "agent:main:mine");
         check(&[("x-moltbot-session-key", "agent:beta:x"), ("x-clawdbot-agent", "alpha")], None, "agent:beta:x");
+    }
+
+    #[test]
+    fn a_named_token_reaches_its_own_sessions_only() {
+        let bob = Caller::named("bob".parse().expect("a name"), None);
+        let check = |headers: &[(&'static str, &str)], user, expected: &str| {
+            assert_eq!(resolve_for(&bob, headers, "clawdbot", user).as_deref(), Ok(expected), "{headers:?} {user:?}");
+        };
+        check(&[], Some("alice"), "@bob:agent:main:openai-user:alice");
+        for (key, expected) in [
+            ("agent:beta:x", "@bob:agent:beta:x"),
+            ("@alice:agent:beta:x", "@bob:agent:main:@alice:agent:beta:x"),
+            ("@:agent:beta:x", "@bob:agent:main:@:agent:beta:x"),
+        ] {
+            check(&[("x-clawdbot-session-key", key)], Some("alice"), expected);
+        }
+    }
+
+    #[test]
+    fn a_limited_token_may_use_its_agents_only() {
+        let bob = Caller::named("bob".parse().expect("a name"), Some(vec!["beta".parse().expect("an id")]));
+        let user = Some("x");
+        assert_eq!(resolve_for(&bob, &[], "clawdbot:beta", user).as_deref(), Ok("@bob:agent:beta:openai-user:x"));
+        for (headers, model, param) in [
+            (&[][..], "clawdbot", "model"),
+            (&[], "gpt-4o", "model"),
+            (&[], "clawdbot:alpha", "model"),
+            (&[], "clawdbot:gamma", "model"),
+            (&[("x-clawdbot-agent", "alpha")], "clawdbot:beta", "x-clawdbot-agent-id"),
+            (&[("x-clawdbot-session-key", "agent:alpha:x")], "clawdbot:beta", "x-clawdbot-session-key"),
+            (&[("x-clawdbot-session-key", "bare")], "clawdbot:beta", "x-clawdbot-session-key"),
+        ] {
+            let error = resolve_for(&bob, headers, model, user).expect_err("beta only");
+            assert!(error.contains("it may use: beta") && error.contains(r#""code":"forbidden""#), "{error}");
+            assert!(error.contains(&format!(r#""param":"{param}""#)), "{error}");
+        }
     }
 
     #[test]

@@ -34,6 +34,13 @@ impl Namespace {
         if self.is_main() { rest.to_owned() } else { format!("{MARK}{self}:{rest}") }
     }
 
+    /// A session's key as it is known in this namespace: without the namespace's name if it is in it, and in full
+    /// elsewhere.
+    pub fn view<'key>(&self, session_key: &'key str) -> &'key str {
+        let (name, rest) = Self::split(session_key);
+        if name == self.as_str() { rest } else { session_key }
+    }
+
     /// Whether this is the main namespace.
     pub fn is_main(&self) -> bool {
         self.0.is_empty()

@@ -69,8 +69,7 @@ impl SessionKey {
 
     /// The key as it is known in a namespace: without the namespace's name if it is in it, and in full elsewhere.
     pub fn seen_from(&self, namespace: &Namespace) -> &str {
-        let (name, rest) = Namespace::split(&self.0);
-        if name == namespace.as_str() { rest } else { &self.0 }
+        namespace.view(&self.0)
     }
 
     /// The key as text.

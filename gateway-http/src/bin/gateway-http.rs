@@ -1,4 +1,4 @@
-//! The HTTP gateway as a process of its own, in front of a remote runner.
+//! The HTTP gateway as a process of its own, in front of a remote runner and a remote store.
 
 use std::{env, path::PathBuf};
 
@@ -32,6 +32,9 @@ struct Arguments {
     /// Where the agent runner is [env: CLAWDBOT_AGENT_RUNNER_URL] [default: http://127.0.0.1:18790]
     #[arg(long, value_name = "URL")]
     agent_runner: Option<String>,
+    /// Where the session store is [env: CLAWDBOT_SESSION_STORE_URL] [default: http://127.0.0.1:18791]
+    #[arg(long, value_name = "URL")]
+    session_store: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -44,10 +47,24 @@ fn default_runner_url() -> String {
     "http://127.0.0.1:18790".to_owned()
 }
 
+#[derive(Deserialize)]
+struct StoreSection {
+    #[serde(default = "default_store_url")]
+    url: String,
+}
+
+fn default_store_url() -> String {
+    "http://127.0.0.1:18791".to_owned()
+}
+
 impl Arguments {
     fn into_sources(self) -> Sources {
-        let flags =
-            [("gateway.port", self.port), ("gateway.bind", self.bind), ("services.agentRunner.url", self.agent_runner)];
+        let flags = [
+            ("gateway.port", self.port),
+            ("gateway.bind", self.bind),
+            ("services.agentRunner.url", self.agent_runner),
+            ("services.sessionStore.url", self.session_store),
+        ];
         Sources::new(Environment::new(env::vars_os()), self.config, flags)
     }
 }
@@ -64,10 +81,12 @@ async fn main() -> anyhow::Result<()> {
 async fn serve(process: &Process) -> anyhow::Result<()> {
     let RunnerSection { url } = process.document.section("services.agentRunner")?;
     let runner = transport::remote(&url).context("services.agentRunner.url")?;
+    let StoreSection { url } = process.document.section("services.sessionStore")?;
+    let store = transport::remote(&url).context("services.sessionStore.url")?;
     let config = gateway_http::Config::load(&process.document)?;
     let listener =
         TcpListener::bind(config.listen()).await.with_context(|| format!("cannot listen on {}", config.listen()))?;
     tracing::info!(address = %listener.local_addr()?, "the gateway is listening");
-    gateway_http::serve(config.build(runner), listener, process.shutdown.clone()).await;
+    gateway_http::serve(config.build(runner, store), listener, process.shutdown.clone()).await;
     Ok(())
 }

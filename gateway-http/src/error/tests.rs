@@ -46,6 +46,28 @@ fn a_refused_call_has_its_row() {
 }
 
 #[test]
+fn a_call_that_the_store_refused_has_its_row() {
+    let second = Some(Duration::from_secs(1));
+    let check = |status: Status, expected| assert_eq!(shown(&ApiError::of_store(&status)), expected, "{status:?}");
+    let details = ErrorDetails::with_bad_request_violation("limit", "is odd");
+    let invalid = Status::with_error_details(Code::InvalidArgument, "", details);
+    check(invalid, (400, INVALID_REQUEST, "invalid_value", Some("limit"), None));
+    check(Status::not_found(""), (404, INVALID_REQUEST, "not_found", None, None));
+    check(Status::resource_exhausted(""), (429, RATE_LIMIT, "overloaded", None, second));
+    check(Status::deadline_exceeded(""), (504, API, "timeout", None, None));
+    check(Status::unavailable(""), (503, API, "unavailable", None, second));
+    check(Status::internal("secret"), (500, API, "internal_error", None, None));
+    let no_place = ApiError::of_store_list(&Status::not_found(""));
+    assert_eq!(shown(&no_place), (400, INVALID_REQUEST, "invalid_value", Some("after"), None));
+}
+
+#[test]
+fn what_a_token_may_not_do_has_its_row() {
+    let error = ApiError::forbidden("why", "model");
+    assert_eq!(shown(&error), (403, "permission_error", "forbidden", Some("model"), None));
+}
+
+#[test]
 fn internals_stay_out_of_the_answer() {
     let json = ApiError::from(Status::internal("/var/lib/sessions.db is locked")).to_json();
     assert!(!json.contains("sessions.db"), "{json}");

@@ -112,6 +112,14 @@ async fn a_bad_configuration_is_refused_by_its_key() {
     let bad = [
         (json!({"gateway": {"drainMs": "many"}}), vec!["gateway.drainMs"]),
         (json!({"gateway": {"http": {"keepAliveMs": -1}}}), vec!["gateway.http.keepAliveMs"]),
+        (
+            json!({"gateway": {"auth": {"tokens": [{"name": "bob", "token": "b"}, {"name": "Bob", "token": "c"}]}}}),
+            vec!["gateway.auth.tokens[1].name", "bob"],
+        ),
+        (
+            json!({"gateway": {"auth": {"tokens": [{"name": "bob", "token": "b", "agents": ["a b"]}]}}}),
+            vec!["gateway.auth.tokens[0].agents[0]"],
+        ),
         (json!({"log": {"format": "pretty"}}), vec!["log.format"]),
         (json!({"services": {"sessionStore": {"database": "mysql://db"}}}), vec!["services.sessionStore.database"]),
         (json!({"models": {"providers": {"stub": {"baseUrl": "ftp://h"}}}}), vec!["models.providers.stub.baseUrl"]),

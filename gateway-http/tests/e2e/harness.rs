@@ -12,7 +12,7 @@ mod topology;
 pub(crate) use client::{Answer, Request, assert_error, user};
 pub(crate) use collector::{CollectedSpan, Collector};
 pub(crate) use events::EventStream;
-pub(crate) use gateway::Gateway;
+pub(crate) use gateway::{Gateway, encoded};
 pub(crate) use installation::Installation;
 pub(crate) use launch::clawdbot;
 pub(crate) use process::Signal;

@@ -19,7 +19,10 @@ mod streaming;
 mod tools;
 
 mod idempotency;
+mod ownership;
+mod session_changes;
 mod sessions;
+mod sessions_over_http;
 
 mod errors;
 mod limits;

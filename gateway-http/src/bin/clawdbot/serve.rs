@@ -23,7 +23,7 @@ pub(crate) async fn serve(process: &Process, token: &Token) -> anyhow::Result<()
     };
     tracing::info!(%address, "the gateway is listening");
     welcome(address, token).context("cannot write to standard output")?;
-    gateway_http::serve(config.build(stack.runner()), listener, process.shutdown.clone()).await;
+    gateway_http::serve(config.build(stack.runner(), stack.store()), listener, process.shutdown.clone()).await;
     stack.shutdown().await;
     Ok(())
 }

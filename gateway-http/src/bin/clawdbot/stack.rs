@@ -32,6 +32,11 @@ impl Stack {
         transport::local(self.runner.server())
     }
 
+    /// The way to the store.
+    pub(crate) fn store(&self) -> Transport {
+        transport::local(self.store.server())
+    }
+
     /// Ends the runs that are left, then the store, so that nothing that was taken is lost.
     pub(crate) async fn shutdown(self) {
         // Runs that wait in a session's line are sent away first: they could hold the process up for long.

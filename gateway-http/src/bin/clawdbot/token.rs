@@ -23,10 +23,11 @@ pub(crate) enum Token {
 
 const FILE_NAME: &str = "gateway.token";
 
-/// Adds a token to the settings if they have no secret and only this machine can reach the gateway.
+/// Adds a token to the settings if they have no main secret and only this machine can reach the gateway.
 pub(crate) fn ensure(mut sources: Sources) -> anyhow::Result<(Sources, Token)> {
     let document = Document::load(&sources)?;
     match gateway_http::Config::load(&document) {
+        Ok(config) if config.asks_for_a_local_token() => {}
         Ok(_) => return Ok((sources, Token::Configured)),
         Err(error) if error.asks_for_a_local_token() => {}
         Err(error) => return Err(error.into()),

@@ -61,6 +61,11 @@ impl Gateway {
         self.chat(chat(text))
     }
 
+    /// Asks for the session with this key, or for what is below it, such as `/messages`.
+    pub(crate) fn session(&self, method: &str, key: &str, below: &str) -> Request {
+        self.request(method, &format!("/v1/sessions/{}{below}", encoded(key)))
+    }
+
     /// Where clients find the gateway.
     pub(crate) fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.ports.gateway)
@@ -128,6 +133,12 @@ impl Gateway {
         self.launch().await;
     }
 
+    /// Merges `patch` into the configuration and starts everything anew, on the same state.
+    pub(crate) async fn reconfigure(&mut self, patch: Value) {
+        self.installation.configure(patch);
+        self.restart(Signal::SIGTERM).await;
+    }
+
     /// The sessions that the store knows; only where it is a process of its own.
     pub(crate) async fn stored_sessions(&self) -> Vec<Session> {
         let address = format!("http://127.0.0.1:{}", self.ports.session_store);
@@ -193,6 +204,11 @@ impl Gateway {
         let answer = self.request("GET", "/readyz").try_send().await;
         answer.is_some_and(|answer| answer.status == 200)
     }
+}
+
+/// A key as it stands in a URL.
+pub(crate) fn encoded(key: &str) -> String {
+    form_urlencoded::byte_serialize(key.as_bytes()).collect::<String>().replace('+', "%20")
 }
 
 impl Drop for Gateway {

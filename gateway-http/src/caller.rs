@@ -1,0 +1,76 @@
+//! Who sent a request: whose sessions it can reach, and which agents it may ask.
+
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use http::request::Parts;
+use shared::{AgentId, Namespace, SessionKey};
+use tracing::Span;
+
+use crate::{Gateway, directory::Agents, error::ApiError};
+
+/// Someone who showed a secret of the gateway; by default the main caller, who sees every session and asks every agent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Caller {
+    namespace: Namespace,
+    agents: Option<Arc<[AgentId]>>,
+}
+
+impl Caller {
+    /// The bearer of a named token, whose sessions are in the namespace of that name; with `agents` limited to these.
+    pub(crate) fn named(namespace: Namespace, agents: Option<Vec<AgentId>>) -> Self {
+        Self { namespace, agents: agents.map(Arc::from) }
+    }
+
+    /// Where the caller's own sessions are.
+    pub(crate) fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    /// Whether the caller may ask this agent, and see its sessions.
+    pub(crate) fn may_use(&self, agent_id: &AgentId) -> bool {
+        self.agents.as_ref().is_none_or(|agents| agents.contains(agent_id))
+    }
+
+    /// Refuses an agent that is not the caller's, whether it exists or not. `param` is where it was asked for.
+    pub(crate) fn check(&self, agent_id: &AgentId, param: &str) -> Result<(), ApiError> {
+        match &self.agents {
+            Some(agents) if !agents.contains(agent_id) => {
+                let allowed: Vec<&str> = agents.iter().map(AgentId::as_str).collect();
+                let message =
+                    format!("this token may not use the agent `{agent_id}`; it may use: {}", allowed.join(", "));
+                Err(ApiError::forbidden(message, param))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// The session that the caller calls `text`, and its agent; `param` is where it stands. Only a main caller can name
+    /// one of another namespace.
+    pub(crate) fn session(&self, text: &str, agents: &Agents, param: &str) -> Result<(SessionKey, AgentId), ApiError> {
+        let session_key = SessionKey::from_client(&self.namespace, text, &agents.default_id)
+            .map_err(|error| ApiError::invalid_value(param, &error.to_string()))?;
+        let agent_id = session_key.agent_id().unwrap_or_else(|| agents.default_id.clone());
+        self.check(&agent_id, param)?;
+        Ok((session_key, agent_id))
+    }
+
+    /// The session of the user `user` of this caller with an agent.
+    pub(crate) fn user_session(&self, agent_id: &AgentId, user: &str) -> Result<SessionKey, ApiError> {
+        SessionKey::for_user(&self.namespace, agent_id, user)
+            .map_err(|error| ApiError::invalid_value("user", &error.to_string()))
+    }
+}
+
+/// Every request to an endpoint that takes a [`Caller`] needs a secret. The token's name is put on the request's span.
+impl FromRequestParts<Gateway> for Caller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, gateway: &Gateway) -> Result<Self, ApiError> {
+        let caller = gateway.inner.auth.check(&parts.headers)?;
+        if !caller.namespace.is_main() {
+            Span::current().record("token.name", caller.namespace.as_str());
+        }
+        Ok(caller)
+    }
+}
