@@ -33,10 +33,11 @@ const MAX_TOKENS: u64 = u32::MAX as u64;
 /// Checks a [`BeginTurnRequest`]; also says how long it may wait.
 pub(crate) fn begin_turn(request: BeginTurnRequest, config: &SessionConfig) -> Result<(BeginTurn, Duration), Error> {
     let session_key = session_key("session_key", request.session_key)?.into();
-    let run_id = run_id(request.run_id)?;
+    let run_id = run_id("run_id", request.run_id)?;
     if request.agent_id.len() > MAX_AGENT_ID_BYTES {
         return Err(invalid("agent_id", "must be at most 128 bytes"));
     }
+    let agent_id = storable("agent_id", request.agent_id)?;
     let window_messages = match request.window_messages {
         0 => config.window_messages,
         window_messages => window_messages,
@@ -44,7 +45,7 @@ pub(crate) fn begin_turn(request: BeginTurnRequest, config: &SessionConfig) -> R
     let wait = Duration::from_millis(request.wait_ms.min(config.wait_ms));
     let begin = BeginTurn {
         session_key,
-        agent_id: request.agent_id,
+        agent_id,
         run_id,
         runner: runner("runner", request.runner)?,
         window_messages: window_messages.min(MAX_WINDOW_MESSAGES),
@@ -62,7 +63,7 @@ pub(crate) fn renew_lease(request: RenewLeaseRequest, config: &SessionConfig) ->
 /// Checks a [`CommitTurnRequest`].
 pub(crate) fn commit_turn(request: CommitTurnRequest, config: &SessionConfig) -> Result<CommitTurn, Error> {
     let lease = lease(request.lease)?;
-    let run_id = run_id(request.run_id)?;
+    let run_id = run_id("run_id", request.run_id)?;
     if request.messages.is_empty() {
         return Err(invalid("messages", "must have at least one message"));
     }
@@ -96,7 +97,7 @@ pub(crate) fn put_run(request: PutRunRequest, config: &SessionConfig) -> Result<
         return Err(invalid("run.fingerprint", "must be 1 to 64 bytes"));
     }
     Ok(PutRun {
-        run_id: run_id(run.run_id).map_err(|_| invalid("run.run_id", "must be 1 to 128 bytes"))?,
+        run_id: run_id("run.run_id", run.run_id)?,
         session_key: session_key("run.session_key", run.session_key)?,
         runner: runner("run.runner", run.runner)?,
         fingerprint: run.fingerprint.into(),
@@ -109,7 +110,7 @@ pub(crate) fn put_run(request: PutRunRequest, config: &SessionConfig) -> Result<
 
 /// Checks a [`GetRunRequest`].
 pub(crate) fn get_run(request: GetRunRequest) -> Result<String, Error> {
-    run_id(request.run_id)
+    run_id("run_id", request.run_id)
 }
 
 /// Checks a [`ListSessionsRequest`].
@@ -121,15 +122,10 @@ pub(crate) fn list_sessions(request: ListSessionsRequest) -> Result<SessionsPage
     let namespace = match (request.all_namespaces, request.namespace) {
         (true, namespace) if namespace.is_empty() => None,
         (true, _) => return Err(invalid("namespace", "must be empty where all namespaces are asked for")),
-        (false, namespace) => Some(namespace),
+        (false, namespace) => Some(storable("namespace", namespace)?),
     };
-    Ok(SessionsPage {
-        namespace,
-        limit: limit(request.limit)?,
-        direction: direction(request.order)?,
-        agent_id: Some(request.agent_id).filter(|agent_id| !agent_id.is_empty()),
-        after,
-    })
+    let agent_id = Some(storable("agent_id", request.agent_id)?).filter(|agent_id| !agent_id.is_empty());
+    Ok(SessionsPage { namespace, limit: limit(request.limit)?, direction: direction(request.order)?, agent_id, after })
 }
 
 /// Checks a [`ListMessagesRequest`].
@@ -152,7 +148,7 @@ pub(crate) fn session_key(field: &str, key: String) -> Result<String, Error> {
     if key.is_empty() || key.len() > MAX_SESSION_KEY_BYTES {
         return Err(invalid(field, "must be 1 to 512 bytes"));
     }
-    Ok(key)
+    storable(field, key)
 }
 
 /// Checks a lease.
@@ -165,15 +161,23 @@ pub(crate) fn lease(lease: Option<wire::Lease>) -> Result<Lease, Error> {
     Ok(Lease { session_id, token: lease.token })
 }
 
-fn run_id(run_id: String) -> Result<String, Error> {
+/// PostgreSQL's text has every character but one.
+fn storable(field: &str, text: String) -> Result<String, Error> {
+    if text.contains('\0') { Err(invalid(field, "must not have a NUL character")) } else { Ok(text) }
+}
+
+fn run_id(field: &str, run_id: String) -> Result<String, Error> {
     if run_id.is_empty() || run_id.len() > MAX_RUN_ID_BYTES {
-        return Err(invalid("run_id", "must be 1 to 128 bytes"));
+        return Err(invalid(field, "must be 1 to 128 bytes"));
     }
-    Ok(run_id)
+    storable(field, run_id)
 }
 
 fn runner(field: &str, runner: String) -> Result<String, Error> {
-    if runner.len() > MAX_RUNNER_BYTES { Err(invalid(field, "must be at most 256 bytes")) } else { Ok(runner) }
+    if runner.len() > MAX_RUNNER_BYTES {
+        return Err(invalid(field, "must be at most 256 bytes"));
+    }
+    storable(field, runner)
 }
 
 fn outcome(field: &str, outcome: Bytes) -> Result<Vec<u8>, Error> {

@@ -10,7 +10,10 @@ use proto::session::v1::{
     session_store_server::{SessionStore, SessionStoreServer},
 };
 use shared::transport::{Layered, MAX_MESSAGE_BYTES};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
 use tonic::{Request, Response, Status};
 use tracing::instrument;
 
@@ -25,7 +28,8 @@ pub struct Service {
     config: Arc<SessionConfig>,
     max_concurrent_calls: usize,
     pruning: TaskTracker,
-    stop_pruning: CancellationToken,
+    // Pruning ends with the last clone, too.
+    stop_pruning: Arc<DropGuard>,
 }
 
 impl Service {
@@ -34,6 +38,7 @@ impl Service {
         let interval = Duration::from_millis(config.prune_interval_ms);
         pruning.spawn(prune::run(store.clone(), config.ttl, interval, stop_pruning.clone()));
         pruning.close();
+        let stop_pruning = Arc::new(stop_pruning.drop_guard());
         Self { store, config: Arc::new(config), max_concurrent_calls, pruning, stop_pruning }
     }
 
@@ -53,7 +58,7 @@ impl Service {
     /// Finishes what was taken and closes the database. Calls that come later are answered with UNAVAILABLE.
     pub async fn shutdown(&self) {
         self.drain();
-        self.stop_pruning.cancel();
+        self.stop_pruning.token().cancel();
         self.pruning.wait().await;
         self.store.close().await;
     }

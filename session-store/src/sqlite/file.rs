@@ -2,7 +2,7 @@
 //! without a restart.
 
 use std::{
-    fs, io,
+    fs::{self, Metadata},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -22,8 +22,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// The file, with at most two ways into it.
 ///
-/// The path decides which file that is. As long as another file is there than the one that is open, or none, nothing is
-/// read or written: what went into the one that is open would be lost.
+/// The path decides which file that is: what went into one that is open but has lost its name would be lost with it. So
+/// nothing is read or written while there is none, and another is opened instead.
 pub(super) struct DatabaseFile {
     path: PathBuf,
     busy_timeout: Duration,
@@ -46,16 +46,17 @@ pub(super) enum Side {
     Writing,
 }
 
-/// Which file it is, whatever its name.
+/// Which files are at the path and beside it, by device and inode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Identity {
-    device: u64,
-    inode: u64,
+struct Files {
+    database: (u64, u64),
+    /// The write-ahead log; there is one while the database is open.
+    log: Option<(u64, u64)>,
 }
 
 struct State {
-    /// The file that is open.
-    identity: Option<Identity>,
+    /// The files that are open.
+    files: Option<Files>,
     /// Whether any was, so that one which is missing now is missed.
     was_open: bool,
     /// Something failed that opening the file anew may mend.
@@ -70,7 +71,7 @@ impl DatabaseFile {
     /// file is needed; only a later program's layout is refused for good.
     pub(super) fn open(path: PathBuf, busy_timeout: Duration) -> Result<Self, Error> {
         let state = State {
-            identity: None,
+            files: None,
             was_open: false,
             is_suspect: false,
             opened_at: None,
@@ -103,10 +104,10 @@ impl DatabaseFile {
     /// Whether what is open can go on being used.
     fn is_current(&self) -> Result<bool, Error> {
         let mut state = lock(&self.state);
-        let Some(identity) = state.identity else { return Ok(false) };
-        let found = Identity::of(&self.path).inspect_err(|error| state.trouble.failed(error))?;
+        let Some(files) = state.files else { return Ok(false) };
+        let found = Files::at(&self.path).inspect_err(|error| state.trouble.failed(error))?;
         let is_due = state.is_suspect && state.opened_at.is_none_or(|opened_at| opened_at.elapsed() >= PAUSE);
-        if found != identity || is_due {
+        if found != files || is_due {
             return Ok(false);
         }
         state.trouble.end();
@@ -128,9 +129,9 @@ impl DatabaseFile {
         }
         *reading = None;
         match self.open_anew(&state, &mut writing) {
-            Ok((connections, identity)) => {
+            Ok((connections, files)) => {
                 (*writing, *reading) = (Some(connections.writing), Some(connections.reading));
-                state.identity = Some(identity);
+                state.files = Some(files);
                 state.was_open = true;
                 state.is_suspect = false;
                 state.opened_at = Some(Instant::now());
@@ -140,7 +141,7 @@ impl DatabaseFile {
             }
             Err(error) => {
                 // A connection that could not be left is left at the next try.
-                state.identity = state.identity.filter(|_| writing.is_some());
+                state.files = state.files.filter(|_| writing.is_some());
                 state.is_suspect = true;
                 state.opened_at = None;
                 state.refused = Some((Instant::now(), reason(&error)));
@@ -150,12 +151,13 @@ impl DatabaseFile {
         }
     }
 
-    fn open_anew(&self, state: &State, writing: &mut Option<Connection>) -> Result<(Connections, Identity), Error> {
+    fn open_anew(&self, state: &State, writing: &mut Option<Connection>) -> Result<(Connections, Files), Error> {
         // A file that lost its name leaves its write-ahead log to the one that has it now, which would take it for its
-        // own. So the log is emptied first, and nothing is opened beside one that could not be.
+        // own; and a log that lost its name has what the file lacks. So the log is emptied first, and nothing is opened
+        // beside one that could not be.
         if let Some(connection) = &*writing
             && let Err(error) = empty_log(connection)
-            && Some(Identity::of(&self.path)?) != state.identity
+            && Some(Files::at(&self.path)?) != state.files
         {
             return Err(error);
         }
@@ -163,10 +165,11 @@ impl DatabaseFile {
         if !state.was_open {
             schema::create(&self.path)?;
         }
-        let identity = Identity::of(&self.path)?;
+        let before = Files::at(&self.path)?;
         let connections = schema::open(&self.path, self.busy_timeout)?;
-        if Identity::of(&self.path)? == identity {
-            Ok((connections, identity))
+        let files = Files::at(&self.path)?;
+        if files.database == before.database {
+            Ok((connections, files))
         } else {
             Err(Error::Unavailable("the file was replaced while it was opened".to_owned()))
         }
@@ -198,11 +201,13 @@ impl Access {
     }
 }
 
-impl Identity {
-    fn of(path: &Path) -> Result<Self, Error> {
-        let found: Result<_, io::Error> = fs::metadata(path);
-        let metadata = found.map_err(|source| Error::Open { path: path.to_owned(), source })?;
-        Ok(Self { device: metadata.dev(), inode: metadata.ino() })
+impl Files {
+    fn at(path: &Path) -> Result<Self, Error> {
+        let identity = |metadata: Metadata| (metadata.dev(), metadata.ino());
+        let found = fs::metadata(path).map_err(|source| Error::Open { path: path.to_owned(), source })?;
+        let mut log = path.as_os_str().to_owned();
+        log.push("-wal");
+        Ok(Self { database: identity(found), log: fs::metadata(log).ok().map(identity) })
     }
 }
 
@@ -210,7 +215,8 @@ impl Identity {
 fn empty_log(connection: &Connection) -> Result<(), Error> {
     let is_busy: bool = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
     if is_busy {
-        let reason = "the file was replaced while another program uses the one before".to_owned();
+        let reason =
+            "the file or its -wal was replaced, and another program still uses what was there before".to_owned();
         return Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_BUSY), Some(reason)).into());
     }
     Ok(())

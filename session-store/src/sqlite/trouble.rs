@@ -140,7 +140,7 @@ impl Kind {
             }
             Self::Gone => {
                 "rename the file or a backup of it into its place, or make an empty file there to begin anew; until \
-                 then this program keeps what was deleted open, and it can be copied from /proc/PID/fd"
+                 then this program keeps a deleted file open, and it can be copied with its -wal from /proc/PID/fd"
             }
             Self::Disk => "check the disk: its space and quota, its mount, and the system's log",
             Self::NewerLayout => "use a newer program, or rename a backup with an older layout into the file's place",

@@ -15,6 +15,7 @@ use shared::transport::{self, MAX_MESSAGE_BYTES, Transport};
 pub(crate) use shell::Shell;
 use tempfile::TempDir;
 use tonic::{Code, Status};
+use uuid::Uuid;
 
 /// Longer than any test takes.
 pub(crate) const LONG_MS: u64 = 60_000;
@@ -53,13 +54,29 @@ impl Database {
         self.open_with(SessionConfig::default()).await
     }
 
+    /// Opens it, if that can be done.
+    pub(crate) async fn try_open(&self) -> Result<Service, session_store::Error> {
+        self.config(SessionConfig::default()).build().await
+    }
+
     pub(crate) async fn open_with(&self, session: SessionConfig) -> Store {
-        let config = Config::new(self.url.parse().unwrap(), session);
-        let service = config.build().await.unwrap();
+        let service = self.config(session).build().await.unwrap();
         let client = SessionStoreClient::new(transport::local(service.server()))
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
         Store { client, service, shell: self.shell.clone() }
+    }
+
+    /// How many stores can share its lines.
+    pub(crate) fn replicas(&self) -> usize {
+        match self.shell {
+            Shell::Sqlite(_) => 1,
+            Shell::Postgres(_) => 2,
+        }
+    }
+
+    fn config(&self, session: SessionConfig) -> Config {
+        Config::new(self.url.parse().unwrap(), session)
     }
 }
 
@@ -94,7 +111,13 @@ impl Store {
         loop {
             let arrived = arrive(&mut beginning).await;
             assert!(arrived.is_pending(), "{arrived:?}");
-            if before.is_none() || self.shell.newest_ticket(&session_key).await > before {
+            if before.is_none() {
+                // Writes come one by one, so the call has seen that it has to wait once another write is done.
+                let lease = Some(Lease { session_id: Uuid::nil().to_string(), token: 1 });
+                self.client.clone().abandon_turn(AbandonTurnRequest { lease }).await.unwrap();
+                return beginning;
+            }
+            if self.shell.newest_ticket(&session_key).await > before {
                 return beginning;
             }
         }

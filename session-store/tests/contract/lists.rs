@@ -1,6 +1,8 @@
 //! Sessions and transcripts in pages.
 
-use proto::session::v1::{ListMessagesRequest, ListSessionsRequest, Order};
+use proto::session::v1::{
+    BeginTurnRequest, BeginTurnResponse, ListMessagesRequest, ListSessionsRequest, Order, TurnInFlight,
+};
 use tonic::Code;
 
 use crate::database::{Database, Store, asks, refused};
@@ -64,6 +66,65 @@ pub(crate) async fn sessions_of_one_agent_are_listed_alone(database: Database) {
     store.reset("b").await.unwrap();
     store.begin(asks("b", "run-2")).await.unwrap();
     assert_eq!(store.get("b").await.unwrap().agent_id, "other");
+}
+
+pub(crate) async fn sessions_of_one_namespace_are_listed_alone(database: Database) {
+    let store = database.open().await;
+    for (key, agent_id) in
+        [("a", "main"), ("@bob:a", "main"), ("@bob:b", "other"), ("@eve:a", "main"), ("@bob:c", "main")]
+    {
+        store.begin(BeginTurnRequest { agent_id: agent_id.to_owned(), ..asks(key, "run-1") }).await.unwrap();
+    }
+    let check = async |namespace: &str, agent_id: &str, all_namespaces, expected: &[&str]| {
+        let request = ListSessionsRequest {
+            namespace: namespace.to_owned(),
+            agent_id: agent_id.to_owned(),
+            all_namespaces,
+            ..ListSessionsRequest::default()
+        };
+        let expected = expected.iter().map(|&key| key.to_owned()).collect();
+        assert_eq!(sessions(&store, request).await, (expected, false), "{namespace} {agent_id} {all_namespaces}");
+    };
+    check("", "", false, &["a"]).await;
+    check("bob", "", false, &["@bob:c", "@bob:b", "@bob:a"]).await;
+    check("bob", "main", false, &["@bob:c", "@bob:a"]).await;
+    check("nobody", "", false, &[]).await;
+    check("", "", true, &["@bob:c", "@eve:a", "@bob:b", "@bob:a", "a"]).await;
+    check("", "main", true, &["@bob:c", "@eve:a", "@bob:a", "a"]).await;
+
+    let after = |after: &str| ListSessionsRequest {
+        namespace: "bob".to_owned(),
+        limit: 1,
+        after: after.to_owned(),
+        ..ListSessionsRequest::default()
+    };
+    assert_eq!(sessions(&store, after("@bob:c")).await, (vec!["@bob:b".to_owned()], true));
+    assert_eq!(sessions(&store, after("@bob:b")).await, (vec!["@bob:a".to_owned()], false));
+    // A reset leaves the session in its namespace.
+    store.reset("@bob:a").await.unwrap();
+    assert_eq!(sessions(&store, after("")).await, (vec!["@bob:a".to_owned()], true));
+}
+
+pub(crate) async fn a_turn_in_flight_is_shown_until_it_is_over(database: Database) {
+    let store = database.open().await;
+    let request = BeginTurnRequest { runner: "http://runner.example.com".to_owned(), ..asks("key", "run-1") };
+    let begun = store.begin(request.clone()).await.unwrap();
+    let in_flight = |begun: &BeginTurnResponse| {
+        let (run_id, runner) = ("run-1".to_owned(), "http://runner.example.com".to_owned());
+        Some(TurnInFlight { lease: begun.lease.clone(), run_id, runner })
+    };
+    assert_eq!(store.get("key").await.unwrap().turn_in_flight, in_flight(&begun));
+    let page = store.client.clone().list_sessions(ListSessionsRequest::default()).await.unwrap().into_inner();
+    assert_eq!(page.sessions[0].turn_in_flight, in_flight(&begun));
+
+    store.commit(&begun, "run-1", &["one"]).await.unwrap();
+    assert_eq!(store.get("key").await.unwrap().turn_in_flight, None);
+    let begun = store.begin(BeginTurnRequest { run_id: "run-2".to_owned(), ..request.clone() }).await.unwrap();
+    store.abandon(&begun).await.unwrap();
+    assert_eq!(store.get("key").await.unwrap().turn_in_flight, None);
+    store.begin(BeginTurnRequest { run_id: "run-3".to_owned(), ..request }).await.unwrap();
+    database.shell.execute("UPDATE sessions SET lease_expires_at_ms = 1").await;
+    assert_eq!(store.get("key").await.unwrap().turn_in_flight, None);
 }
 
 pub(crate) async fn messages_come_in_pages_both_ways(database: Database) {

@@ -4,15 +4,22 @@
 
 mod database;
 mod fencing;
+mod interleavings;
+mod lifetimes;
 mod lists;
+mod replicas;
+mod runs;
 mod turns;
 mod validation;
 mod waiting;
 
 /// Makes tests of promises, each for a fresh database of one kind.
 macro_rules! tests {
-    ($kind:ident: $($module:ident { $($promise:ident,)+ })+) => {
-        mod $kind {
+    ($kind:ident: $($rest:tt)+) => {
+        tests! { $kind as $kind: $($rest)+ }
+    };
+    ($name:ident as $kind:ident: $($module:ident { $($promise:ident,)+ })+) => {
+        mod $name {
             $($(
                 #[tokio::test]
                 async fn $promise() {
@@ -66,8 +73,29 @@ macro_rules! contract {
             lists {
                 sessions_come_in_pages_both_ways,
                 sessions_of_one_agent_are_listed_alone,
+                sessions_of_one_namespace_are_listed_alone,
+                a_turn_in_flight_is_shown_until_it_is_over,
                 messages_come_in_pages_both_ways,
                 what_is_not_there_is_not_found,
+            }
+            runs {
+                a_recorded_run_is_found_until_it_expires,
+                a_run_that_goes_on_is_written_by_its_runner_or_who_replaces_it,
+                a_failed_run_may_be_run_again_by_anybody,
+                a_finished_run_stays_as_it_is,
+                a_commit_ends_its_run_and_a_lost_lease_does_not,
+            }
+            lifetimes {
+                a_session_that_idles_too_long_begins_anew,
+                a_session_of_yesterday_begins_anew,
+                a_run_that_takes_its_own_lease_over_finds_its_session,
+                a_long_transcript_loses_its_oldest_messages,
+                an_unused_session_is_deleted_but_not_under_a_turn,
+                a_huge_transcript_is_deleted_in_steps_and_reaches_no_other_session,
+                tokens_grow_over_takeovers_resets_and_expiries,
+            }
+            interleavings {
+                any_interleaving_leaves_what_the_model_says,
             }
             validation {
                 a_wrong_field_is_named,
@@ -78,3 +106,15 @@ macro_rules! contract {
 
 contract!(sqlite);
 contract!(postgres);
+
+// What only a database for many replicas promises.
+tests! {
+    postgres_replicas as postgres:
+    replicas {
+        turns_come_in_the_order_of_arrival_whichever_replica_they_wait_at,
+        a_replica_that_dies_first_in_line_blocks_nobody,
+        a_replica_that_dies_with_the_lease_blocks_until_it_expires,
+        replicas_that_start_at_once_make_one_layout,
+        a_newer_layout_is_refused,
+    }
+}

@@ -30,6 +30,10 @@ pub(crate) async fn a_wrong_field_is_named(database: Database) {
     };
     check(client.begin_turn(begin(|request| request.session_key.clear())).await, "session_key");
     check(client.begin_turn(begin(|request| request.session_key = "é".repeat(257))).await, "session_key");
+    check(client.begin_turn(begin(|request| request.session_key = "k\0".into())).await, "session_key");
+    check(client.begin_turn(begin(|request| request.run_id = "r\0".into())).await, "run_id");
+    check(client.begin_turn(begin(|request| request.agent_id = "a\0".into())).await, "agent_id");
+    check(client.begin_turn(begin(|request| request.runner = "r\0".into())).await, "runner");
     check(client.begin_turn(begin(|request| request.run_id.clear())).await, "run_id");
     check(client.begin_turn(begin(|request| request.run_id = "r".repeat(129))).await, "run_id");
     check(client.begin_turn(begin(|request| request.agent_id = "a".repeat(129))).await, "agent_id");

@@ -267,6 +267,21 @@ async fn a_backup_that_replaces_the_file_is_what_counts_from_then_on() {
 }
 
 #[tokio::test]
+async fn side_files_that_are_deleted_take_nothing_with_them() {
+    let (folder, path) = folder();
+    let store = Store::open(&path).await;
+    store.turn("key", "first").await.unwrap();
+    for side_file in ["sessions.db-wal", "sessions.db-shm"] {
+        fs::remove_file(folder.path().join(side_file)).unwrap();
+    }
+    store.turn("key", "second").await.unwrap();
+
+    // Whoever opens the files now sees all that was committed, although nothing was closed.
+    assert_eq!(Store::open(&path).await.transcript("key").await.unwrap(), ["first", "second"]);
+    assert_eq!(store.transcript("key").await.unwrap(), ["first", "second"]);
+}
+
+#[tokio::test]
 async fn a_file_that_is_gone_is_missed_until_it_is_back() {
     let (_folder, path) = folder();
     let store = Store::open(&path).await;

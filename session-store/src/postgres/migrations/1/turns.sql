@@ -134,13 +134,13 @@ BEGIN
   INSERT INTO messages (session, seq, role, run_id, created_at_ms, body)
   SELECT p_session_id, last_seq - c_added + number, role, p_run_id, v_now, body
   FROM unnest(p_roles, p_bodies) WITH ORDINALITY AS added (role, body, number);
-  INSERT INTO turns (session, run_id, lease_token, last_seq) VALUES (p_session_id, p_run_id, p_token, last_seq);
   IF v_first_seq > 1 THEN
     DELETE FROM turns WHERE session = p_session_id AND run_id IN (
       SELECT run_id FROM messages WHERE session = p_session_id AND seq < v_first_seq
     );
     DELETE FROM messages WHERE session = p_session_id AND seq < v_first_seq;
   END IF;
+  INSERT INTO turns (session, run_id, lease_token, last_seq) VALUES (p_session_id, p_run_id, p_token, last_seq);
   IF p_outcome <> '' THEN
     -- 2 is RUN_STATE_FINISHED.
     UPDATE runs SET state = 2, outcome = p_outcome, expires_at_ms = v_now + p_run_ttl_ms WHERE run_id = p_run_id;
