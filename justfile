@@ -18,6 +18,10 @@ test: python build
     CLAWDBOT_TEST_PYTHON="$PWD/{{python}}/python" just with-postgres cargo test --workspace {{features}}
     cargo test --release --package agent-runner --features local-model --test local_model
 
+# Kills runners and stores and crashes PostgreSQL while clients talk; `just test` does this too.
+test-faults: postgres build
+    cargo test --package gateway-http {{features}} --test faults -- --nocapture
+
 # Measures how many turns the session store's databases take.
 bench-store:
     just with-postgres cargo bench --package session-store --bench turns

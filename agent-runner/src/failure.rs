@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use proto::agent::v1::{Failed, FailureCode};
+use shared::transport::is_overload;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
@@ -115,8 +116,13 @@ impl From<Full> for Failure {
 
 /// What the store's answer means for a run.
 impl From<Status> for Failure {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "whatever else it is, the store did not do its part")]
     fn from(status: Status) -> Self {
-        if status.code() == Code::FailedPrecondition { Self::LeaseLost } else { Self::Store(status) }
+        match status.code() {
+            Code::FailedPrecondition => Self::LeaseLost,
+            Code::ResourceExhausted if is_overload(&status) => Self::StoreOverloaded,
+            _ => Self::Store(status),
+        }
     }
 }
 

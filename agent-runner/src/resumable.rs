@@ -6,14 +6,16 @@ mod record;
 
 use std::sync::Arc;
 
-use proto::agent::v1::RunEvent;
-use proto::session::v1::{self as store, RunState};
+use proto::{
+    agent::v1::{Failed, RunEvent, run_event::Kind},
+    session::v1::{self as store, RunState},
+};
 use tonic::Status;
 
 use crate::{
     failure::Failure,
     live::{Registration, is_another},
-    run::{Ended, Run},
+    run::{self, Ended, Run},
 };
 pub(crate) use log::{Full, Log};
 use peers::Followed;
@@ -29,9 +31,13 @@ pub(crate) struct Resumable {
 
 /// What is to be done about a run.
 enum Step {
+    /// Its id is another request's.
+    Refuse,
     Run,
     Replay(Vec<RunEvent>),
-    Follow { runner: String },
+    Follow {
+        runner: String,
+    },
 }
 
 impl Resumable {
@@ -48,7 +54,9 @@ impl Resumable {
         };
         let mut gone = String::new();
         loop {
-            match self.next(record, &gone).await {
+            let recorded = record.put(RunState::Running, &gone).await;
+            match recorded.and_then(|recorded| record.step(&recorded)) {
+                Ok(Step::Refuse) => return self.log.refuse(is_another(self.registration.run_id())),
                 Ok(Step::Run) => return self.run_recorded(record, run, execute).await,
                 Ok(Step::Replay(events)) => return self.log.replay(events),
                 Ok(Step::Follow { runner }) => match self.follow(&runner).await {
@@ -60,18 +68,12 @@ impl Resumable {
                     Followed::Gone => gone = runner,
                     Followed::Refused(status) => return self.log.refuse(status),
                 },
-                Err(status) => return self.log.refuse(status),
+                Err(failure) => {
+                    run::log(self.registration.run_id(), &failure);
+                    return self.log.end(Kind::Failed(Failed::from(&failure)));
+                }
             }
         }
-    }
-
-    /// Asks for the run's record, and sees from what is there what is to be done.
-    async fn next(&self, record: &Record, gone: &str) -> Result<Step, Status> {
-        let recorded = record.put(RunState::Running, gone).await?;
-        if recorded.fingerprint != record.fingerprint {
-            return Err(is_another(self.registration.run_id()));
-        }
-        step(recorded, record.runner())
     }
 
     async fn run_recorded(&self, record: &Record, run: Run, execute: impl AsyncFnOnce(Run) -> Ended) {
@@ -79,14 +81,14 @@ impl Resumable {
         match &ended.outcome {
             // Committed with the turn.
             Ok(_) => ended.tell(),
-            Err(Failure::AlreadyCommitted) => match record.get().await.and_then(|run| step(run, record.runner())) {
-                Ok(Step::Replay(events)) => self.log.replay(events),
-                Ok(Step::Run | Step::Follow { .. }) | Err(_) => ended.tell(),
+            Err(Failure::AlreadyCommitted) => match record.get().await {
+                Ok(Some(run)) if let Ok(Step::Replay(events)) = record.step(&run) => self.log.replay(events),
+                Ok(_) | Err(_) => ended.tell(),
             },
             Err(_) => {
                 // Whoever asks again runs again. If this cannot be written, it is found out then.
-                if let Err(status) = record.put(RunState::Failed, "").await {
-                    tracing::warn!(run.id = self.registration.run_id(), %status, "cannot record that a run has failed");
+                if let Err(failure) = record.put(RunState::Failed, "").await {
+                    tracing::warn!(run.id = self.registration.run_id(), %failure, "cannot record that a run has failed");
                 }
                 ended.tell();
             }
@@ -95,26 +97,31 @@ impl Resumable {
 
     /// Copies the events of a run that is at another runner, and stops it there when it is stopped here.
     async fn follow(&self, runner: &str) -> Followed {
-        let following = peers::follow(runner, self.registration.run_id(), &self.log);
+        let run_id = self.registration.run_id();
+        let following = peers::follow(runner, run_id, &self.log);
         tokio::pin!(following);
         tokio::select! {
             followed = &mut following => return followed,
             () = self.registration.cancelled().cancelled() => {}
         }
-        if let Err(status) = peers::cancel(runner, self.registration.run_id()).await {
-            tracing::warn!(run.id = self.registration.run_id(), %status, "cannot cancel a run at another runner");
+        if let Err(status) = peers::cancel(runner, run_id).await {
+            tracing::warn!(run.id = run_id, %status, "cannot cancel a run at another runner");
         }
         following.await
     }
 }
 
-fn step(run: store::Run, this_runner: &str) -> Result<Step, Status> {
-    match run.state() {
-        RunState::Finished => Ok(Step::Replay(outcome(&run.outcome)?)),
-        RunState::Running if run.runner == this_runner => Ok(Step::Run),
-        RunState::Running => Ok(Step::Follow { runner: run.runner }),
-        RunState::Failed | RunState::Unspecified => {
-            Err(Status::internal("a run was recorded in a state without sense"))
+impl Record {
+    /// What is to be done, seeing what is recorded.
+    fn step(&self, run: &store::Run) -> Result<Step, Failure> {
+        match run.state() {
+            _ if run.fingerprint != self.fingerprint => Ok(Step::Refuse),
+            RunState::Finished => Ok(Step::Replay(outcome(&run.outcome)?)),
+            RunState::Running if run.runner == self.runner() => Ok(Step::Run),
+            RunState::Running => Ok(Step::Follow { runner: run.runner.clone() }),
+            RunState::Failed | RunState::Unspecified => {
+                Err(Failure::Store(Status::internal("it recorded a run in a state that nobody asked for")))
+            }
         }
     }
 }

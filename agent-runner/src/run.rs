@@ -265,7 +265,8 @@ fn now_ms() -> u64 {
     u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn log(run_id: &str, failure: &Failure) {
+/// Says in the log why a run failed, and marks the current span.
+pub(crate) fn log(run_id: &str, failure: &Failure) {
     Span::current().record("otel.status_code", "error");
     match failure {
         Failure::Cancelled | Failure::ShuttingDown => tracing::info!(run.id = run_id, "{failure}"),

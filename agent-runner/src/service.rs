@@ -32,7 +32,7 @@ use tracing::Instrument;
 use crate::{
     agents::{Agent, Agents, ModelName},
     config::{Models, Provided},
-    failure::invalid_argument,
+    failure::{Failure, invalid_argument},
     live::{Entered, Keep, Live, Registration},
     resumable::{Record, Resumable, outcome, peers},
     run::{self, Cancelled, Run, Session},
@@ -164,10 +164,15 @@ impl Service {
         if *local_only {
             return Err(unknown());
         }
-        let recorded = self.inner.store.get_run(run_id).await?;
+        let unavailable = |failure: Failure| {
+            run::log(run_id, &failure);
+            Status::unavailable(failure.to_string())
+        };
+        let recorded = self.inner.store.get_run(run_id).await.map_err(unavailable)?.ok_or_else(unknown)?;
         match recorded.state() {
             RunState::Finished => {
-                let events = outcome(&recorded.outcome)?.into_iter().filter(|event| event.seq > *after_seq);
+                let events =
+                    outcome(&recorded.outcome).map_err(unavailable)?.into_iter().filter(|event| event.seq > *after_seq);
                 Ok(Response::new(attached(stream::iter(events.map(Ok).collect::<Vec<_>>()))))
             }
             RunState::Running if recorded.runner != self.inner.store.runner() => {

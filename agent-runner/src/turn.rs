@@ -9,7 +9,7 @@ use proto::session::v1::{
 };
 use shared::transport::{Transport, is_overload};
 use tokio::time::Instant;
-use tonic::{Code, Request, Status};
+use tonic::{Code, Request};
 
 use crate::failure::Failure;
 
@@ -64,16 +64,19 @@ impl Store {
     }
 
     /// Records a run; returns what is recorded then.
-    pub(crate) async fn put_run(&self, request: PutRunRequest) -> Result<Run, Status> {
+    pub(crate) async fn put_run(&self, request: PutRunRequest) -> Result<Run, Failure> {
         let put = self.client.clone().put_run(within(self.times.call_timeout, request)).await?.into_inner();
-        put.run.ok_or_else(|| Status::internal("the session store recorded no run"))
+        Ok(put.run.unwrap_or_default())
     }
 
-    /// Looks a recorded run up.
-    pub(crate) async fn get_run(&self, run_id: &str) -> Result<Run, Status> {
+    /// Looks a recorded run up; `None` when there is none, or it has expired.
+    pub(crate) async fn get_run(&self, run_id: &str) -> Result<Option<Run>, Failure> {
         let request = GetRunRequest { run_id: run_id.to_owned() };
-        let got = self.client.clone().get_run(within(self.times.call_timeout, request)).await?.into_inner();
-        got.run.ok_or_else(|| Status::internal("the session store answered with no run"))
+        match self.client.clone().get_run(within(self.times.call_timeout, request)).await {
+            Ok(got) => Ok(got.into_inner().run),
+            Err(status) if status.code() == Code::NotFound => Ok(None),
+            Err(status) => Err(status.into()),
+        }
     }
 
     /// Waits for the session's lease; returns the turn and the transcript.
@@ -94,8 +97,7 @@ impl Store {
         let request = within(self.times.wait + self.times.call_timeout, request);
         let begun = match self.client.clone().begin_turn(request).await {
             Ok(begun) => begun.into_inner(),
-            Err(status) if is_overload(&status) => return Err(Failure::StoreOverloaded),
-            Err(status) if status.code() == Code::ResourceExhausted => {
+            Err(status) if status.code() == Code::ResourceExhausted && !is_overload(&status) => {
                 return Err(Failure::SessionBusy(status.message().to_owned()));
             }
             Err(status) if status.code() == Code::AlreadyExists => return Err(Failure::AlreadyCommitted),

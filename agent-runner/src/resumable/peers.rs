@@ -1,6 +1,6 @@
 //! The other runners, where a run may be that is asked for here.
 
-use std::time::Duration;
+use std::{error::Error as _, time::Duration};
 
 use proto::agent::v1::{
     AttachRequest, AttachResponse, CancelRequest, RunEvent, agent_runner_client::AgentRunnerClient, run_event::Kind,
@@ -27,8 +27,11 @@ pub(super) enum Followed {
 pub(super) async fn follow(runner: &str, run_id: &str, log: &Log) -> Followed {
     let mut events = match attach(runner, run_id, log.last_seq()).await {
         Ok(events) => events,
-        Err(status) if matches!(status.code(), Code::NotFound | Code::Unavailable) => return Followed::Gone,
-        Err(status) => return Followed::Refused(status),
+        Err(status) if is_gone(&status) => return Followed::Gone,
+        Err(status) => {
+            tracing::error!(run.id = run_id, runner, %status, "another runner does not tell of a run");
+            return Followed::Refused(Status::unavailable("the run's own runner does not tell of it; try again later"));
+        }
     };
     while let Ok(Some(AttachResponse { event: Some(RunEvent { kind: Some(kind), .. }) })) = events.message().await {
         if matches!(kind, Kind::Finished(_) | Kind::Failed(_)) {
@@ -57,6 +60,11 @@ pub(crate) async fn cancel(runner: &str, run_id: &str) -> Result<(), Status> {
     let mut request = Request::new(CancelRequest { run_id: run_id.to_owned(), runner: String::new() });
     request.set_timeout(ANSWER_TIMEOUT);
     client(runner)?.cancel(request).await.map(drop)
+}
+
+/// Whether it is the run that is not there, or its runner. What was made of a broken connection has a source.
+fn is_gone(status: &Status) -> bool {
+    matches!(status.code(), Code::NotFound | Code::Unavailable) || status.source().is_some()
 }
 
 /// A runner that has no URL can be reached by nobody.

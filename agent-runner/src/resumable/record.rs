@@ -7,7 +7,7 @@ use proto::{
 };
 use tonic::Status;
 
-use crate::turn::Store;
+use crate::{failure::Failure, turn::Store};
 
 /// A run's place in the session store.
 pub(crate) struct Record {
@@ -29,7 +29,7 @@ impl Record {
     }
 
     /// Records the run at this runner, in place of one at a runner that is `gone`; returns what is recorded then.
-    pub(super) async fn put(&self, state: RunState, gone: &str) -> Result<Run, Status> {
+    pub(super) async fn put(&self, state: RunState, gone: &str) -> Result<Run, Failure> {
         let run = Run {
             run_id: self.run_id.clone(),
             session_key: self.session_key.clone(),
@@ -43,14 +43,13 @@ impl Record {
     }
 
     /// What is recorded.
-    pub(super) async fn get(&self) -> Result<Run, Status> {
+    pub(super) async fn get(&self) -> Result<Option<Run>, Failure> {
         self.store.get_run(&self.run_id).await
     }
 }
 
 /// The events that a finished run came to.
-pub(crate) fn outcome(encoded: &[u8]) -> Result<Vec<RunEvent>, Status> {
-    let RunOutcome { events } =
-        RunOutcome::decode(encoded).map_err(|_| Status::internal("what is kept of the run cannot be read"))?;
-    Ok(events)
+pub(crate) fn outcome(encoded: &[u8]) -> Result<Vec<RunEvent>, Failure> {
+    let decoded = RunOutcome::decode(encoded).map_err(|error| Status::data_loss(error.to_string()))?;
+    Ok(decoded.events)
 }
