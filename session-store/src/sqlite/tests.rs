@@ -5,8 +5,10 @@ mod trouble;
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, sync::Arc};
 
+use proto::session::v1::{Message, Session, Usage};
 use rusqlite::Connection;
 use tempfile::TempDir;
+use uuid::Uuid;
 
 use super::{BUSY_TIMEOUT, Sqlite, schema, sessions, transcript};
 use crate::{
@@ -98,4 +100,56 @@ async fn a_newer_layout_is_refused_with_the_reason() {
     let newer = folder.path().join("newer.db");
     Connection::open(&newer).unwrap().pragma_update(None, "user_version", 1000).unwrap();
     assert!(matches!(open(&newer).await, Err(Error::NewerLayout { found: 1000, .. })));
+}
+
+#[tokio::test]
+async fn a_file_of_the_first_layout_keeps_its_sessions() {
+    let folder = folder();
+    let path = folder.path().join("old.db");
+    let old = Connection::open(&path).unwrap();
+    old.execute_batch(include_str!("migrations/1.sql")).unwrap();
+    let (session_id, message) = (Uuid::now_v7(), Message::default());
+    old.execute(
+        "INSERT INTO sessions (session_key, session_id, agent_id, created_at_ms, updated_at_ms, message_count,
+            prompt_tokens, lease_token)
+        VALUES ('key', ?, 'main', 1000, 2000, 2, 30, 7)",
+        [session_id],
+    )
+    .unwrap();
+    for seq in [1, 2] {
+        old.execute(
+            "INSERT INTO messages (session, seq, role, run_id, created_at_ms, body) VALUES (1, ?, 'user', 'old', 2000, ?)",
+            rusqlite::params![seq, prost::Message::encode_to_vec(&message)],
+        )
+        .unwrap();
+    }
+    old.execute("INSERT INTO turns (session, run_id, lease_token, last_seq) VALUES (1, 'old', 7, 2)", []).unwrap();
+    old.pragma_update(None, "user_version", 1).unwrap();
+    drop(old);
+
+    let sqlite = open(&path).await.unwrap();
+    let session = sqlite.get_session("key".to_owned()).await.unwrap();
+    let expected = Session {
+        session_key: "key".to_owned(),
+        session_id: session_id.to_string(),
+        agent_id: "main".to_owned(),
+        created_at_ms: 1000,
+        updated_at_ms: 2000,
+        message_count: 2,
+        usage: Some(Usage { prompt_tokens: 30, ..Default::default() }),
+        turn_in_flight: None,
+    };
+    assert_eq!(session, expected);
+    let page = |namespace: &str| SessionsPage {
+        namespace: Some(namespace.to_owned()),
+        agent_id: None,
+        limit: 20,
+        direction: Direction::NewestFirst,
+        after: None,
+    };
+    assert_eq!(sqlite.list_sessions(page("")).await.unwrap().sessions, [expected]);
+    let Ok(Begun::Granted(grant)) = begin(&sqlite, "key").await else { panic!("nobody has the lease") };
+    let turn = grant.accept();
+    assert_eq!((turn.lease.session_id, turn.lease.token, turn.message_count), (session_id, 8, 2));
+    assert_eq!(turn.messages().unwrap(), [message.clone(), message]);
 }
