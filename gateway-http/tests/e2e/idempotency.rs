@@ -16,6 +16,7 @@ each_topology![
     another_request_with_the_same_key_is_a_conflict,
     a_wrong_key_is_named,
     an_answer_in_a_session_survives_a_restart,
+    nobody_gets_the_answer_to_a_key_of_another_token,
 ];
 
 /// A stateless request with a key, and one in a session.
@@ -129,4 +130,21 @@ async fn an_answer_in_a_session_survives_a_restart(topology: Topology) {
     let [_, request] = keyed(&gateway);
     assert_eq!(request.send().await.json(), first.json());
     assert_eq!(gateway.provider.asked().len(), 1);
+}
+
+async fn nobody_gets_the_answer_to_a_key_of_another_token(topology: Topology) {
+    let tokens = json!([{"name": "alice", "token": "of-alice"}, {"name": "bob", "token": "of-bob"}]);
+    let gateway = Gateway::with_config(topology, json!({"gateway": {"auth": {"tokens": tokens}}})).await;
+    for request in keyed(&gateway) {
+        let mut run_ids = Vec::new();
+        for secret in ["secret", "of-alice", "of-bob"] {
+            gateway.provider.answers_once(Reply::text(&[secret]));
+            let answer = request.clone().bearer(secret).send().await;
+            assert_eq!(answer.content(), secret);
+            assert_eq!(request.clone().bearer(secret).send().await.content(), secret);
+            run_ids.push(answer.header("x-clawdbot-run-id").to_owned());
+        }
+        run_ids.dedup();
+        assert_eq!(run_ids.len(), 3, "{run_ids:?}");
+    }
 }
