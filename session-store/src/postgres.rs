@@ -166,3 +166,6 @@ impl Store for Postgres {
         self.replica.server.close();
     }
 }
+
+#[cfg(test)]
+mod tests;

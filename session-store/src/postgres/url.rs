@@ -15,7 +15,7 @@ const KEEPALIVE_RETRIES: u32 = 3;
 /// made when a table was empty must still be right when it is not.
 const OPTIONS: &str = "-c search_path=clawdbot -c statement_timeout=10s -c default_transaction_isolation=read\\ committed \
     -c default_transaction_read_only=off -c jit=off -c enable_seqscan=off -c enable_bitmapscan=off -c enable_sort=off \
-    -c enable_hashjoin=off -c enable_mergejoin=off";
+    -c enable_hashjoin=off -c enable_mergejoin=off -c enable_material=off";
 
 /// A database at a PostgreSQL server, and how its server is known.
 #[derive(Clone, Debug, PartialEq, Eq)]

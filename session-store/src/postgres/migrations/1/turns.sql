@@ -111,6 +111,7 @@ DECLARE
   c_step CONSTANT bigint := 64;
   c_added CONSTANT bigint := cardinality(p_bodies);
   v_first_seq bigint;
+  v_oldest_seq bigint;
   v_session_key text;
   v_now bigint;
 BEGIN
@@ -135,10 +136,12 @@ BEGIN
   SELECT p_session_id, last_seq - c_added + number, role, p_run_id, v_now, body
   FROM unnest(p_roles, p_bodies) WITH ORDINALITY AS added (role, body, number);
   IF v_first_seq > 1 THEN
+    -- No more are deleted at once, and the index may still hold those that were deleted before.
+    v_oldest_seq := v_first_seq - c_added - c_step;
     DELETE FROM turns WHERE session = p_session_id AND run_id IN (
-      SELECT run_id FROM messages WHERE session = p_session_id AND seq < v_first_seq
+      SELECT run_id FROM messages WHERE session = p_session_id AND seq >= v_oldest_seq AND seq < v_first_seq
     );
-    DELETE FROM messages WHERE session = p_session_id AND seq < v_first_seq;
+    DELETE FROM messages WHERE session = p_session_id AND seq >= v_oldest_seq AND seq < v_first_seq;
   END IF;
   INSERT INTO turns (session, run_id, lease_token, last_seq) VALUES (p_session_id, p_run_id, p_token, last_seq);
   IF p_outcome <> '' THEN
