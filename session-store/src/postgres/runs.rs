@@ -8,10 +8,13 @@ use tokio_postgres::Row;
 use super::Replica;
 use crate::{Error, store::PutRun};
 
+/// What [`run`] reads.
+const COLUMNS: &str = "run_id, session_key, runner, fingerprint, state, outcome, created_at_ms, expires_at_ms";
+
 /// The run, unless it has expired.
 pub(super) async fn get(replica: Arc<Replica>, run_id: String) -> Result<Run, Error> {
-    let sql = "SELECT * FROM runs WHERE run_id = $1 AND expires_at_ms > now_ms()";
-    let rows = replica.server.query(sql, &[&run_id]).await?;
+    let sql = format!("SELECT {COLUMNS} FROM runs WHERE run_id = $1 AND expires_at_ms > now_ms()");
+    let rows = replica.server.query(&sql, &[&run_id]).await?;
     Ok(run(rows.first().ok_or(Error::NotFound)?)?)
 }
 
@@ -20,7 +23,7 @@ pub(super) async fn put(replica: Arc<Replica>, put: PutRun) -> Result<Run, Error
     let row = replica
         .server
         .query_one(
-            "SELECT * FROM put_run($1, $2, $3, $4, $5, $6, $7, $8)",
+            &format!("SELECT {COLUMNS} FROM put_run($1, $2, $3, $4, $5, $6, $7, $8)"),
             &[
                 &put.run_id,
                 &put.session_key,

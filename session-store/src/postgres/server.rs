@@ -93,7 +93,11 @@ impl Server {
     /// Takes note of a failure. One that everybody meets is said here, and not again for every call.
     pub(super) fn failed(&self, failure: Failure) -> Error {
         match failure {
-            Failure::NewerLayout { found, known } => Error::NewerLayout { found, known },
+            Failure::NewerLayout { found, known } => {
+                let error = Error::NewerLayout { found, known };
+                self.outage.report(&error.to_string(), "update this program as well");
+                error
+            }
             Failure::Silent => self.out_of_reach("the server does not answer", advice::SERVER_DOWN),
             Failure::Driver(error) if advice::is_outage(&error) => {
                 self.out_of_reach(&advice::in_full(&error), advice::postgres(&error))
