@@ -1,9 +1,11 @@
 //! The server: connections to it, and what becomes of its errors.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, TimeoutType};
-use tokio::sync::watch;
 use tokio_postgres::{Client, Connection, Row, Socket, tls::MakeTlsConnect, types::ToSql};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -24,7 +26,7 @@ pub(super) struct Server {
     pool: Pool,
     outage: Outage,
     /// Whether the layout is known to be the newest.
-    is_ready: watch::Sender<bool>,
+    is_ready: AtomicBool,
 }
 
 /// Why something could not be done at the server.
@@ -46,7 +48,7 @@ impl Server {
             .create_timeout(Some(CONNECTION_WAIT))
             .build()
             .expect("there is a runtime for the timeouts");
-        Ok(Self { url, tls, pool, outage: Outage::default(), is_ready: watch::Sender::new(false) })
+        Ok(Self { url, tls, pool, outage: Outage::default(), is_ready: AtomicBool::new(false) })
     }
 
     /// A connection of the caller's own.
@@ -56,14 +58,14 @@ impl Server {
 
     /// Says that the layout is the newest.
     pub(super) fn set_ready(&self) {
-        self.is_ready.send_replace(true);
+        self.is_ready.store(true, Ordering::Release);
         self.outage.over();
     }
 
     /// Runs a statement, prepared at its first use. It is a transaction of its own, so it is done or it is not, even if
     /// nobody waits for it any more.
     pub(super) async fn query(&self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, Error> {
-        if !*self.is_ready.borrow() {
+        if !self.is_ready.load(Ordering::Acquire) {
             return Err(Error::Unavailable("it was not reached since the start".to_owned()));
         }
         let connection = self.pool.get().await.map_err(|error| self.no_connection(error))?;
