@@ -65,7 +65,7 @@ with-postgres +command: postgres
     set -euo pipefail
     cluster=session-store/tests/postgres-cluster
     folder=$(mktemp --directory)
-    trap '$cluster stop "$folder"; rm -rf "$folder"' EXIT
+    trap '$cluster stop "$folder" immediate || true; rm -rf "$folder"' EXIT
     CLAWDBOT_TEST_POSTGRES=$($cluster start "$folder")
     export CLAWDBOT_TEST_POSTGRES
     {{command}}
