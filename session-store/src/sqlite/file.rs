@@ -131,6 +131,10 @@ impl DatabaseFile {
         match self.open_anew(&state, &mut writing) {
             Ok((connections, files)) => {
                 (*writing, *reading) = (Some(connections.writing), Some(connections.reading));
+                if state.files.is_some_and(|before| before.database != files.database) {
+                    let path = self.path.display();
+                    tracing::warn!(%path, "the session database's file was replaced: sessions go on from what is in the new one");
+                }
                 state.files = Some(files);
                 state.was_open = true;
                 state.is_suspect = false;

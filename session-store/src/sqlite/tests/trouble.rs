@@ -252,6 +252,7 @@ async fn a_backup_that_replaces_the_file_is_what_counts_from_then_on() {
     fs::rename(&path, &old).unwrap();
     fs::rename(backup, &path).unwrap();
     assert_eq!(store.commit(late, "late", &["late".to_owned()]).await.unwrap_err().code(), Code::FailedPrecondition);
+    assert!(log::about(&path).iter().any(|line| line.contains("WARN") && line.contains("file was replaced")));
     store.turn("key", "second").await.unwrap();
     assert_eq!(store.transcript("key").await.unwrap(), ["first", "second"]);
     store.service.shutdown().await;
