@@ -146,7 +146,9 @@ impl Turn {
             if is_final || Instant::now() + pause > last_try {
                 return Err(status.into());
             }
-            tracing::warn!(run.id = request.run_id, %status, "committing a turn failed; trying again");
+            if pause == FIRST_PAUSE {
+                tracing::warn!(run.id = request.run_id, %status, "committing a turn failed; trying while its lease lasts");
+            }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
