@@ -197,6 +197,20 @@ impl CommitTurn {
     }
 }
 
+impl NewMessage {
+    /// What its role is called in a table, for reading along with a database shell.
+    pub(crate) fn role_name(&self) -> &'static str {
+        match self.role {
+            Role::Unspecified => "unspecified",
+            Role::System => "system",
+            Role::Developer => "developer",
+            Role::User => "user",
+            Role::Assistant => "assistant",
+            Role::Tool => "tool",
+        }
+    }
+}
+
 impl Turn {
     /// The window as the caller gets it: oldest first, and without the tool messages at its start, whose calls it does
     /// not reach back to.

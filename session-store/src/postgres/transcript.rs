@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use proto::session::v1::{ListMessagesResponse, Message, Role, TranscriptMessage};
+use proto::session::v1::{ListMessagesResponse, Message, TranscriptMessage};
 use tokio_postgres::Row;
 
 use super::Replica;
@@ -60,18 +60,6 @@ pub(super) fn list_sql(direction: Direction) -> String {
         ) AS page ON true
         ORDER BY seq {order}"
     )
-}
-
-/// What a role is called in the table.
-pub(super) fn name(role: Role) -> &'static str {
-    match role {
-        Role::Unspecified => "unspecified",
-        Role::System => "system",
-        Role::Developer => "developer",
-        Role::User => "user",
-        Role::Assistant => "assistant",
-        Role::Tool => "tool",
-    }
 }
 
 fn message(row: &Row, seq: i64) -> Result<TranscriptMessage, Error> {

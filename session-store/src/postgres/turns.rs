@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     Error,
-    store::{BeginTurn, CommitTurn, Grant, Lease, Turn},
+    store::{BeginTurn, CommitTurn, Grant, Lease, NewMessage, Turn},
 };
 
 /// What came of asking for a turn.
@@ -111,7 +111,7 @@ pub(super) async fn renew(replica: Arc<Replica>, lease: Lease, lease_ms: u64) ->
 
 /// Appends the turn and gives the lease back; or says again what it said when it did.
 pub(super) async fn commit(replica: Arc<Replica>, commit: CommitTurn) -> Result<CommitTurnResponse, Error> {
-    let roles: Vec<_> = commit.messages.iter().map(|message| transcript::name(message.role)).collect();
+    let roles: Vec<_> = commit.messages.iter().map(NewMessage::role_name).collect();
     let bodies: Vec<_> = commit.messages.iter().map(|message| message.body.as_slice()).collect();
     let row = replica
         .server

@@ -1,6 +1,6 @@
 //! Transcripts: appended to, and read in pages by index, so that their cost doesn't grow with their age.
 
-use proto::session::v1::{ListMessagesResponse, Message, Role, TranscriptMessage};
+use proto::session::v1::{ListMessagesResponse, Message, TranscriptMessage};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::writer::Write;
@@ -28,7 +28,7 @@ pub(super) fn append(write: &Write<'_>, session: i64, last_seq: u64, commit: &Co
     let mut seq = last_seq;
     for message in &commit.messages {
         seq += 1;
-        insert.execute(params![session, seq, name(message.role), commit.run_id, write.now_ms(), message.body])?;
+        insert.execute(params![session, seq, message.role_name(), commit.run_id, write.now_ms(), message.body])?;
     }
     Ok(seq)
 }
@@ -126,15 +126,4 @@ fn delete_some(write: &Write<'_>, session: i64) -> Result<bool, Error> {
         }
     }
     Ok(false)
-}
-
-fn name(role: Role) -> &'static str {
-    match role {
-        Role::Unspecified => "unspecified",
-        Role::System => "system",
-        Role::Developer => "developer",
-        Role::User => "user",
-        Role::Assistant => "assistant",
-        Role::Tool => "tool",
-    }
 }

@@ -61,7 +61,8 @@ pub(super) fn begin(write: &Write<'_>, begin: &BeginTurn, claim: Claim) -> Resul
         (session.id, session.session_id) = sessions::begin_anew(write, session.id)?;
         (session.first_seq, session.last_seq) = (1, 0);
     }
-    let token = session.lease_token + 1;
+    // A file that comes back from a backup must not give a token again that is still held.
+    let token = (session.lease_token + 1).max(write.now_ms() * 1000);
     write
         .transaction()
         .prepare_cached(
