@@ -25,6 +25,9 @@ use crate::{
 use providers::Provider;
 pub(crate) use providers::{Models, Provided};
 
+/// What the session store takes for a runner's name.
+const MAX_URL_BYTES: usize = 256;
+
 /// The runner's configuration, read but not yet acted upon.
 #[derive(Debug)]
 pub struct Config {
@@ -159,9 +162,12 @@ impl Config {
         let session: SessionSection = document.section("session")?;
         let store: StoreSection = document.section("services.sessionStore")?;
         let runner: RunnerSection = document.section("services.agentRunner")?;
-        if let Some(Err(error)) = runner.advertise_url.as_deref().map(transport::check) {
+        if let Some(url) = &runner.advertise_url {
             let key = "services.agentRunner.advertiseUrl".to_owned();
-            return Err(Error::Invalid { key, reason: error.to_string() });
+            transport::check(url).map_err(|error| Error::Invalid { key: key.clone(), reason: error.to_string() })?;
+            if url.contains(',') || url.len() > MAX_URL_BYTES {
+                return Err(Error::Invalid { key, reason: "must be one URL, of at most 256 bytes".to_owned() });
+            }
         }
         let providers = providers::load(document, environment)?;
 

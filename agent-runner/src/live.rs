@@ -13,12 +13,14 @@ use tonic::Status;
 
 use crate::resumable::Log;
 
-/// How many bytes of events one resumable run may have. The session store takes twice as much.
+/// How many bytes of memory one resumable run's events may take, about. The session store takes more.
 const MAX_RUN_BYTES: usize = 16 * 1024 * 1024;
 
 /// Which runs there are. Touched when a run begins and ends, never while it streams.
 pub(crate) struct Live {
     runs: Mutex<Runs>,
+    /// How many may go on at once, whether anybody reads them or not.
+    max_live: usize,
     keep: Keep,
 }
 
@@ -27,7 +29,7 @@ pub(crate) struct Live {
 pub(crate) struct Keep {
     /// For how long.
     pub(crate) lifetime: Duration,
-    /// How many bytes of events in all; the oldest go first.
+    /// How many bytes of memory in all, about; the oldest go first.
     pub(crate) bytes: usize,
 }
 
@@ -41,11 +43,12 @@ struct Runs {
 
 struct Entry {
     cancelled: CancellationToken,
-    resumable: Option<Resumable>,
+    resumable: Option<Known>,
     is_over: bool,
 }
 
-struct Resumable {
+/// A run that can be resumed.
+struct Known {
     fingerprint: Bytes,
     log: Arc<Log>,
 }
@@ -73,8 +76,8 @@ pub(crate) struct Registration {
 }
 
 impl Live {
-    pub(crate) fn new(keep: Keep) -> Self {
-        Self { runs: Mutex::default(), keep }
+    pub(crate) fn new(max_live: usize, keep: Keep) -> Self {
+        Self { runs: Mutex::default(), max_live, keep }
     }
 
     /// Enters a run that cannot be resumed; a run with the same id must not be known.
@@ -86,16 +89,20 @@ impl Live {
         Ok(self.register(&mut runs, run_id, None))
     }
 
-    /// Enters a run that can be resumed, unless it is known. `ALREADY_EXISTS` when another one has its id.
+    /// Enters a run that can be resumed, unless it is known. `ALREADY_EXISTS` when another one has its id, and
+    /// `RESOURCE_EXHAUSTED` when as many go on as may.
     pub(crate) fn enter_resumable(self: &Arc<Self>, run_id: &str, fingerprint: &Bytes) -> Result<Entered, Status> {
         let mut runs = self.runs();
         runs.forget_expired();
         match runs.by_id.get(run_id).map(|entry| &entry.resumable) {
             Some(Some(known)) if known.fingerprint == *fingerprint => Ok(Entered::Known(known.log.clone())),
             Some(_) => Err(is_another(run_id)),
+            None if runs.by_id.len() - runs.kept.len() >= self.max_live => {
+                Err(Status::resource_exhausted("the runner has as many runs in flight as it may"))
+            }
             None => {
                 let log = Arc::new(Log::new(MAX_RUN_BYTES));
-                let resumable = Resumable { fingerprint: fingerprint.clone(), log: log.clone() };
+                let resumable = Known { fingerprint: fingerprint.clone(), log: log.clone() };
                 Ok(Entered::New(self.register(&mut runs, run_id, Some(resumable)), log))
             }
         }
@@ -115,7 +122,7 @@ impl Live {
         live.inspect(|entry| entry.cancelled.cancel()).is_some()
     }
 
-    fn register(self: &Arc<Self>, runs: &mut Runs, run_id: &str, resumable: Option<Resumable>) -> Registration {
+    fn register(self: &Arc<Self>, runs: &mut Runs, run_id: &str, resumable: Option<Known>) -> Registration {
         let cancelled = CancellationToken::new();
         runs.by_id.insert(run_id.to_owned(), Entry { cancelled: cancelled.clone(), resumable, is_over: false });
         Registration { live: self.clone(), run_id: run_id.to_owned(), cancelled, is_kept: false }
@@ -165,7 +172,7 @@ impl Drop for Registration {
             return;
         }
         let entry = self.live.runs().by_id.remove(&self.run_id);
-        if let Some(Resumable { log, .. }) = entry.and_then(|entry| entry.resumable) {
+        if let Some(Known { log, .. }) = entry.and_then(|entry| entry.resumable) {
             // One that has not ended by now has panicked.
             log.refuse(Status::internal("the run ended without an outcome"));
         }

@@ -10,6 +10,7 @@ use proto::{
     agent::v1::{Failed, RunEvent, run_event::Kind},
     session::v1::{self as store, RunState},
 };
+use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use crate::{
@@ -27,6 +28,8 @@ pub(crate) struct Resumable {
     pub(crate) registration: Registration,
     /// Where others find the run; `None` for a stateless one, which only this runner knows.
     pub(crate) record: Option<Record>,
+    /// The runner shuts down.
+    pub(crate) stop: CancellationToken,
 }
 
 /// What is to be done about a run.
@@ -61,10 +64,7 @@ impl Resumable {
                 Ok(Step::Replay(events)) => return self.log.replay(events),
                 Ok(Step::Follow { runner }) => match self.follow(&runner).await {
                     Followed::ToItsEnd => return,
-                    // Its callers have a part of an answer that nobody can complete.
-                    Followed::Gone if self.log.has_answer() => {
-                        return self.log.refuse(Status::unavailable("the agent runner broke off; try again later"));
-                    }
+                    Followed::Gone if self.log.has_answer() => return self.complete(record).await,
                     Followed::Gone => gone = runner,
                     Followed::Refused(status) => return self.log.refuse(status),
                 },
@@ -76,6 +76,14 @@ impl Resumable {
         }
     }
 
+    /// Tells the callers, who have a part of the answer, the rest of it if it was kept. Nobody else can complete it.
+    async fn complete(&self, record: &Record) {
+        match record.get().await {
+            Ok(Some(run)) if let Ok(Step::Replay(events)) = record.step(&run) => self.log.replay(events),
+            Ok(_) | Err(_) => self.log.refuse(Status::unavailable("the agent runner broke off; try again later")),
+        }
+    }
+
     async fn run_recorded(&self, record: &Record, run: Run, execute: impl AsyncFnOnce(Run) -> Ended) {
         let ended = execute(run).await;
         match &ended.outcome {
@@ -83,15 +91,24 @@ impl Resumable {
             Ok(_) => ended.tell(),
             Err(Failure::AlreadyCommitted) => match record.get().await {
                 Ok(Some(run)) if let Ok(Step::Replay(events)) = record.step(&run) => self.log.replay(events),
-                Ok(_) | Err(_) => ended.tell(),
+                // Its answer was forgotten, but its turn is in the session.
+                Ok(_) => {
+                    self.forget(record).await;
+                    self.log.refuse(is_another(self.registration.run_id()));
+                }
+                Err(_) => ended.tell(),
             },
             Err(_) => {
-                // Whoever asks again runs again. If this cannot be written, it is found out then.
-                if let Err(failure) = record.put(RunState::Failed, "").await {
-                    tracing::warn!(run.id = self.registration.run_id(), %failure, "cannot record that a run has failed");
-                }
+                self.forget(record).await;
                 ended.tell();
             }
+        }
+    }
+
+    /// Has whoever asks again run again. If this cannot be written, it is found out then.
+    async fn forget(&self, record: &Record) {
+        if let Err(failure) = record.put(RunState::Failed, "").await {
+            tracing::warn!(run.id = self.registration.run_id(), %failure, "cannot record that a run has failed");
         }
     }
 
@@ -102,12 +119,18 @@ impl Resumable {
         tokio::pin!(following);
         tokio::select! {
             followed = &mut following => return followed,
+            () = self.stop.cancelled() => {
+                return Followed::Refused(Status::unavailable("the agent runner is shutting down; try again later"));
+            }
             () = self.registration.cancelled().cancelled() => {}
         }
         if let Err(status) = peers::cancel(runner, run_id).await {
             tracing::warn!(run.id = run_id, %status, "cannot cancel a run at another runner");
         }
-        following.await
+        tokio::select! {
+            followed = following => followed,
+            () = self.stop.cancelled() => Followed::Refused(Status::unavailable("the agent runner is shutting down")),
+        }
     }
 }
 

@@ -84,7 +84,7 @@ impl Service {
                 store,
                 settings,
                 max_concurrent_calls,
-                live: Arc::new(Live::new(keep)),
+                live: Arc::new(Live::new(max_concurrent_calls, keep)),
                 tasks: TaskTracker::new(),
                 stop: CancellationToken::new(),
             }),
@@ -97,6 +97,14 @@ impl Service {
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
         Layered::new(server, self.inner.max_concurrent_calls)
+    }
+
+    /// Takes no more runs, and gives those that go on, whether anybody reads them or not, so long to end.
+    pub async fn drain(&self, within: Duration) {
+        self.inner.tasks.close();
+        if tokio::time::timeout(within, self.inner.tasks.wait()).await.is_err() {
+            tracing::warn!(left = self.inner.tasks.len(), "runs were still going on after the drain time");
+        }
     }
 
     /// Takes no more runs, cancels those that are left, and waits until each has given its lease back.
@@ -245,7 +253,8 @@ impl AgentRunner for Service {
             Entered::Known(log) => log,
             Entered::New(registration, log) => {
                 let record = (!request.stateless).then(|| Record::new(store, &request));
-                let resumable = Resumable { log: log.clone(), registration, record };
+                let stop = self.inner.stop.clone();
+                let resumable = Resumable { log: log.clone(), registration, record, stop };
                 let events = run::Events::Log(log.clone());
                 self.start_resumable(Run::new(request, agent, model_name, model, session, events), resumable);
                 log

@@ -21,6 +21,8 @@ pub(crate) struct ApiError {
     message: String,
     param: Option<String>,
     retry_after: Option<Duration>,
+    /// Whether OpenAI's clients, which repeat what failed with such a status, must not.
+    is_final: bool,
 }
 
 #[derive(Serialize)]
@@ -44,7 +46,7 @@ const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(1);
 
 impl ApiError {
     fn new(status: StatusCode, kind: &'static str, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, kind, code, message: message.into(), param: None, retry_after: None }
+        Self { status, kind, code, message: message.into(), param: None, retry_after: None, is_final: false }
     }
 
     fn retry_after(mut self, after: Duration) -> Self {
@@ -171,7 +173,10 @@ impl From<Failed> for ApiError {
             FailureCode::UpstreamError => new(StatusCode::BAD_GATEWAY, API, "upstream_error"),
             FailureCode::Timeout => Self::timeout(message),
             FailureCode::Unavailable => Self::unavailable(message),
-            FailureCode::Cancelled => new(StatusCode::SERVICE_UNAVAILABLE, API, "unavailable"),
+            // Somebody stopped it who would not have it begin again.
+            FailureCode::Cancelled => {
+                Self { is_final: true, ..new(StatusCode::SERVICE_UNAVAILABLE, API, "unavailable") }
+            }
             FailureCode::Internal | FailureCode::Unspecified => Self::internal(),
         };
         if *retry_after_ms > 0 {
@@ -244,6 +249,9 @@ impl IntoResponse for ApiError {
             // Whole seconds, and never zero.
             let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+        }
+        if self.is_final {
+            headers.insert("x-should-retry", HeaderValue::from_static("false"));
         }
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

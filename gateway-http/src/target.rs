@@ -17,9 +17,9 @@ pub(crate) struct Target {
 
 impl Target {
     /// Resolves a request. A session key of the client's names its agent itself; else the agent comes from the header,
-    /// then from the model. The session comes from the key, then from the user, and else the request, known
-    /// by its `id`, is stateless. It
-    /// is one of the caller's own, unless a main caller names another, and its agent is one that the caller may use.
+    /// then from the model. The session comes from the key, then from the user, and else the request, known by its
+    /// `id`, is stateless. The session is one of the caller's own, unless a main caller names another, and its agent is
+    /// one that the caller may use.
     pub(crate) fn resolve(
         headers: &HeaderMap,
         model: &str,

@@ -1,6 +1,6 @@
 //! The agent runner as a process of its own.
 
-use std::{env, path::PathBuf};
+use std::{env, path::PathBuf, pin::pin, time::Instant};
 
 use anyhow::Context;
 use clap::Parser;
@@ -74,7 +74,22 @@ async fn serve(process: &Process) -> anyhow::Result<()> {
     let listener = grpc::listen(listen).await?;
     tracing::info!(address = %listener.local_addr()?, "the agent runner is listening");
     let shutdown = process.shutdown.clone();
-    let served = grpc::serve(listener, runner.server(), proto::DESCRIPTORS, shutdown, drain, runner.shutdown()).await;
+    let drained_by = async {
+        shutdown.cancelled().await;
+        Instant::now() + drain
+    };
+    let shutting_down = shutdown.clone();
+    let serving = grpc::serve(listener, runner.server(), proto::DESCRIPTORS, shutting_down, drain, runner.shutdown());
+    let mut serving = pin!(serving);
+    let served = tokio::select! {
+        served = &mut serving => served,
+        drained_by = drained_by => {
+            let served = serving.await;
+            // Runs that nobody reads hold no call open.
+            runner.drain(drained_by.saturating_duration_since(Instant::now())).await;
+            served
+        }
+    };
     runner.shutdown().await;
     Ok(served?)
 }

@@ -93,6 +93,8 @@ fn a_runner_is_reached_where_it_says_or_listens() {
     assert_eq!(advertised.as_deref(), Ok("http://runner-1.runner:7"));
     let wrong = url("advertiseUrl: 'runner-1:7'").expect_err("not a URL");
     assert_eq!(wrong, "services.agentRunner.advertiseUrl: `runner-1:7` is not of the form http://host:port");
+    let two = url("advertiseUrl: 'http://a:1,http://b:1'").expect_err("two URLs");
+    assert_eq!(two, "services.agentRunner.advertiseUrl: must be one URL, of at most 256 bytes");
     let url = url("listen: '0.0.0.0:7'").expect("usable");
     let address = url.strip_prefix("http://").and_then(|address| address.parse::<SocketAddr>().ok());
     assert!(address.is_some_and(|address| !address.ip().is_unspecified() && address.port() == 7), "{url}");

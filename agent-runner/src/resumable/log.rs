@@ -41,11 +41,14 @@ impl Log {
         Self { state: Mutex::default(), changed: Notify::new(), max_bytes }
     }
 
-    /// Adds the next event.
+    /// Adds the next event. A run that is taken over begins only once.
     pub(crate) fn push(&self, kind: Kind) -> Result<(), Full> {
         let mut state = self.state();
+        if matches!(kind, Kind::Started(_)) && !state.events.is_empty() {
+            return Ok(());
+        }
         let event = RunEvent { seq: state.next_seq(), kind: Some(kind) };
-        if state.bytes + event.encoded_len() > self.max_bytes {
+        if state.bytes + size(&event) > self.max_bytes {
             return Err(Full);
         }
         state.push(event);
@@ -137,13 +140,19 @@ impl Log {
     }
 }
 
+/// How much memory an event takes, about: its own place, its texts, and what the allocator adds.
+fn size(event: &RunEvent) -> usize {
+    const ALLOCATED: usize = 32;
+    size_of::<RunEvent>() + event.encoded_len() + ALLOCATED
+}
+
 impl State {
     fn next_seq(&self) -> u64 {
         self.events.len() as u64 + 1
     }
 
     fn push(&mut self, event: RunEvent) {
-        self.bytes += event.encoded_len();
+        self.bytes += size(&event);
         self.events.push(event);
     }
 }

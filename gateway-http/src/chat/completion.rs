@@ -54,7 +54,7 @@ struct Parts {
     tool_calls: Vec<ToolCall>,
 }
 
-/// Waits for the run to end. Dropping the call cancels the run.
+/// Waits for the run to end. Dropping the call cancels a run that cannot be resumed.
 pub(super) async fn collect(
     mut events: Streaming<RunResponse>,
     mut envelope: Envelope,

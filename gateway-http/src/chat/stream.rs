@@ -35,7 +35,7 @@ use chunk::Writer;
 /// Enough for one write; what is ready beyond it waits for the next.
 const WRITE_BYTES: usize = 16 * 1024;
 
-/// The body of a streamed answer. Dropping it cancels the run.
+/// The body of a streamed answer. Dropping it cancels a run that cannot be resumed.
 pub(super) struct Chunks {
     events: Streaming<RunResponse>,
     envelope: Envelope,

@@ -13,6 +13,7 @@ each_topology![
     what_outlasts_the_drain_ends_with_an_error,
     an_idle_gateway_goes_at_once,
     every_process_goes_in_peace,
+    a_run_that_goes_on_without_its_client_is_finished,
 ];
 
 /// Begins a stream that has said `one`, and says `two` when the gate is opened.
@@ -88,6 +89,29 @@ async fn every_process_goes_in_peace(topology: Topology) {
     for process in gateway.processes() {
         assert_eq!(process.exit().await.code(), Some(0), "{}", process.name());
     }
+}
+
+async fn a_run_that_goes_on_without_its_client_is_finished(topology: Topology) {
+    let mut gateway = Gateway::start(topology).await;
+    let keyed = |gateway: &Gateway| gateway.ask("count").user("alice").header("idempotency-key", "k1");
+    let gate = Gate::default();
+    let reply = Reply::stream().delta("one ").wait_for(&gate);
+    gateway.provider.answers_once(reply.delta("two").finish("stop").usage(7, 3).done());
+    let mut stream = keyed(&gateway).stream().await;
+    stream.text("one ").await;
+    drop(stream);
+    let runner = match topology {
+        Topology::OneProcess => "clawdbot",
+        Topology::ThreeProcesses => "agent-runner",
+    };
+    gateway.process(runner).signal(Signal::SIGTERM);
+    eventually("the gateway is no longer ready", async || !gateway.is_ready().await).await;
+    gate.open();
+    assert_eq!(gateway.process(runner).exit().await.code(), Some(0));
+    gateway.revive(runner);
+    eventually("the gateway is ready again", async || gateway.is_ready().await).await;
+    assert_eq!(keyed(&gateway).stream().await.end().await.content(), "one two");
+    assert_eq!(gateway.provider.asked().len(), 1);
 }
 
 #[tokio::test]

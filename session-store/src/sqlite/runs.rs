@@ -63,6 +63,15 @@ pub(super) fn finish(write: &Write<'_>, commit: &CommitTurn) -> Result<(), Error
     Ok(())
 }
 
+/// Forgets what the session's finished runs came to: it is part of the transcript.
+pub(super) fn delete_finished(write: &Write<'_>, session_key: &str) -> Result<(), Error> {
+    write
+        .transaction()
+        .prepare_cached("DELETE FROM runs WHERE session_key = ? AND state = ?")?
+        .execute(params![session_key, i32::from(RunState::Finished)])?;
+    Ok(())
+}
+
 /// Deletes some of the runs that have expired; says how many.
 pub(super) fn prune(write: &Write<'_>, limit: usize) -> Result<usize, Error> {
     Ok(write

@@ -4,7 +4,7 @@ use proto::session::v1::{Lease, ListSessionsResponse, Session, TurnInFlight, Usa
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use uuid::Uuid;
 
-use super::{transcript, writer::Write};
+use super::{runs, transcript, writer::Write};
 use crate::{
     Error,
     store::{Direction, SessionsPage},
@@ -69,6 +69,7 @@ pub(super) fn begin_anew(write: &Write<'_>, id: i64) -> Result<(i64, Uuid), Erro
 
 pub(super) fn reset(write: &mut Write<'_>, session_key: &str) -> Result<Session, Error> {
     begin_anew(write, find(write, session_key)?)?;
+    runs::delete_finished(write, session_key)?;
     write.release(session_key.to_owned());
     get(write.transaction(), session_key, write.now_ms())
 }
@@ -76,6 +77,7 @@ pub(super) fn reset(write: &mut Write<'_>, session_key: &str) -> Result<Session,
 pub(super) fn delete(write: &mut Write<'_>, session_key: &str) -> Result<(), Error> {
     let id = find(write, session_key)?;
     delete_row(write, id)?;
+    runs::delete_finished(write, session_key)?;
     write.release(session_key.to_owned());
     Ok(())
 }

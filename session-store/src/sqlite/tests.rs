@@ -150,6 +150,7 @@ async fn a_file_of_the_first_layout_keeps_its_sessions() {
     assert_eq!(sqlite.list_sessions(page("")).await.unwrap().sessions, [expected]);
     let Ok(Begun::Granted(grant)) = begin(&sqlite, "key").await else { panic!("nobody has the lease") };
     let turn = grant.accept();
-    assert_eq!((turn.lease.session_id, turn.lease.token, turn.message_count), (session_id, 8, 2));
+    assert_eq!((turn.lease.session_id, turn.message_count), (session_id, 2));
+    assert!(turn.lease.token > 7, "{:?}", turn.lease);
     assert_eq!(turn.messages().unwrap(), [message.clone(), message]);
 }

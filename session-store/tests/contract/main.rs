@@ -84,6 +84,7 @@ macro_rules! contract {
                 a_failed_run_may_be_run_again_by_anybody,
                 a_finished_run_stays_as_it_is,
                 a_commit_ends_its_run_and_a_lost_lease_does_not,
+                a_session_takes_the_answers_of_its_runs_along,
             }
             lifetimes {
                 a_session_that_idles_too_long_begins_anew,

@@ -107,3 +107,22 @@ pub(crate) async fn a_commit_ends_its_run_and_a_lost_lease_does_not(database: Da
     commit(&held).await.unwrap();
     assert_eq!(get(&store, "run-1").await.unwrap(), finished);
 }
+
+pub(crate) async fn a_session_takes_the_answers_of_its_runs_along(database: Database) {
+    let store = database.open().await;
+    for deletes in [false, true] {
+        store.turn("key", &format!("turn-{deletes}"), &["hi"]).await;
+        put(&store, run("finished", "one", "print", RunState::Finished)).await;
+        put(&store, run("running", "one", "print", RunState::Running)).await;
+        let elsewhere = Run { session_key: "another".to_owned(), ..run("else", "one", "print", RunState::Finished) };
+        put(&store, elsewhere).await;
+        if deletes {
+            store.delete("key").await.unwrap();
+        } else {
+            store.reset("key").await.unwrap();
+        }
+        refused(get(&store, "finished").await, Code::NotFound);
+        get(&store, "running").await.unwrap();
+        get(&store, "else").await.unwrap();
+    }
+}

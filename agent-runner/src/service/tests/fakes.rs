@@ -48,6 +48,8 @@ pub(super) struct FakeStore {
     pub(super) lease_ms: u64,
     /// Whether the lease is lost when it is to be renewed.
     pub(super) loses_lease: bool,
+    /// Whether every run has committed its turn already.
+    pub(super) has_committed: bool,
     pub(super) state: Arc<Mutex<State>>,
 }
 
@@ -81,6 +83,9 @@ impl FakeStore {
 impl SessionStore for FakeStore {
     async fn begin_turn(&self, _: Request<BeginTurnRequest>) -> Result<Response<BeginTurnResponse>, Status> {
         self.record(Call::Begin);
+        if self.has_committed {
+            return Err(Status::already_exists("the run has already committed its turn"));
+        }
         Ok(Response::new(BeginTurnResponse {
             lease: Some(Lease { session_id: "s".to_owned(), token: 1 }),
             lease_ms: self.lease_ms.max(1_000),
@@ -222,8 +227,11 @@ impl Model for Script {
     }
 }
 
+/// How many calls and runs at a time a runner takes.
+pub(super) const MAX_CALLS: usize = 100;
+
 /// What runners keep of finished stateless runs.
-pub(super) const KEEP: Keep = Keep { lifetime: Duration::from_secs(600), bytes: 1000 };
+pub(super) const KEEP: Keep = Keep { lifetime: Duration::from_secs(600), bytes: 12_000 };
 
 /// A runner with the agent `main`, whose model is `fake/m`.
 pub(super) fn runner(store: &FakeStore, script: Script) -> (AgentRunnerClient<Transport>, Service) {
@@ -243,6 +251,6 @@ pub(super) fn runner_called(name: &str, store: &FakeStore, script: Script) -> (A
     let times = StoreTimes { wait: Duration::from_secs(10), call_timeout: Duration::from_secs(10) };
     let store = Store::new(SessionStoreClient::new(local(store)), times, name);
     let settings = Settings { run_timeout: Duration::from_secs(65), idle_timeout: Duration::from_secs(120) };
-    let service = Service::new(agents, models, store, settings, 100, KEEP);
+    let service = Service::new(agents, models, store, settings, MAX_CALLS, KEEP);
     (AgentRunnerClient::new(local(service.server())), service)
 }

@@ -2,18 +2,23 @@
 
 use std::time::Duration;
 
+use prost::Message;
 use proto::agent::v1::{
-    AttachRequest, CancelRequest, FailureCode, FinishReason, RunEvent, RunRequest, RunResponse,
-    agent_runner_client::AgentRunnerClient, run_event::Kind,
+    AttachRequest, CancelRequest, FailureCode, FinishReason, Finished, RunEvent, RunOutcome, RunRequest, RunResponse,
+    Started, agent_runner_client::AgentRunnerClient, run_event::Kind,
 };
 use proto::session::v1::{Run, RunState};
 use shared::{grpc, transport::Transport};
+use tokio::{
+    net::TcpListener,
+    runtime::{Builder, Runtime},
+};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status, Streaming};
 
 use super::{
     cancel, failure_code,
-    fakes::{Call, FakeStore, KEEP, Script, runner, runner_called},
+    fakes::{Call, FakeStore, KEEP, MAX_CALLS, Script, runner, runner_called},
     kinds_after, request, run, text,
 };
 use crate::model::{Error, Event};
@@ -43,6 +48,31 @@ async fn begin(client: &mut AgentRunnerClient<Transport>, request: RunRequest) -
     let mut events = client.run(request).await.expect("the run is taken on").into_inner();
     events.message().await.expect("no break").expect("it has begun");
     events
+}
+
+/// A runner's server in a runtime of its own, so that its connections end with it.
+struct Served(Option<Runtime>);
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.0.take().expect("nothing else takes it").shutdown_background();
+    }
+}
+
+/// A runner that others can reach, for as long as it is served.
+async fn served(store: &FakeStore, script: Script) -> (AgentRunnerClient<Transport>, String, Served) {
+    let listener = grpc::listen(([127, 0, 0, 1], 0).into()).await.expect("a free port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    let (client, service) = runner_called(&url, store, script);
+    let listener = listener.into_std().expect("it is a socket");
+    let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    runtime.spawn(async move {
+        let listener = TcpListener::from_std(listener).expect("it is a socket");
+        let stop = CancellationToken::new();
+        let served = grpc::serve(listener, service.server(), proto::DESCRIPTORS, stop, Duration::ZERO, async {});
+        served.await.expect("it serves");
+    });
+    (client, url, Served(Some(runtime)))
 }
 
 /// Why a run did not come about.
@@ -107,12 +137,7 @@ async fn another_request_under_the_same_id_is_refused() {
 #[tokio::test]
 async fn a_run_at_another_runner_is_followed_and_cancelled_there() {
     let store = FakeStore::default();
-    let listener = grpc::listen(([127, 0, 0, 1], 0).into()).await.expect("a free port");
-    let url = format!("http://{}", listener.local_addr().expect("an address"));
-    let (mut one, service) = runner_called(&url, &store, Script::endless([text("a")]));
-    let stop = CancellationToken::new();
-    let serving = grpc::serve(listener, service.server(), proto::DESCRIPTORS, stop, Duration::ZERO, async {});
-    tokio::spawn(serving);
+    let (mut one, url, _serving) = served(&store, Script::endless([text("a")])).await;
     let (mut another, _another) = runner_called("another", &store, silent());
 
     let mut first = begin(&mut one, resumable("r1")).await;
@@ -197,4 +222,67 @@ async fn an_answer_too_long_to_keep_fails_and_names_the_key() {
     let kinds = run(&mut client, resumable("r1")).await;
     let Some(Kind::Failed(failed)) = kinds.last() else { panic!("{} events", kinds.len()) };
     assert_eq!((failed.code(), failed.param.as_str()), (FailureCode::InvalidRequest, "Idempotency-Key"));
+}
+
+#[tokio::test]
+async fn a_run_that_was_followed_is_completed_from_what_is_kept_when_its_runner_dies() {
+    for is_kept in [true, false] {
+        let store = FakeStore::default();
+        let (mut one, url, serving) = served(&store, Script::endless([text("a")])).await;
+        let (mut another, _another) = runner_called("another", &store, silent());
+        let mut first = begin(&mut one, resumable("r1")).await;
+        let mut second = begin(&mut another, resumable("r1")).await;
+        let a = second.message().await.expect("no break").expect("an event").event.expect("an event");
+        assert_eq!(a.kind, Some(Kind::TextDelta("a".to_owned())));
+        first.message().await.expect("no break").expect("an event");
+
+        let finished = Kind::Finished(Finished { reason: FinishReason::Stop.into(), usage: None });
+        let kinds = [Kind::Started(Started::default()), Kind::TextDelta("a".to_owned()), finished.clone()];
+        let events = (1..).zip(kinds).map(|(seq, kind)| RunEvent { seq, kind: Some(kind) }).collect();
+        if is_kept {
+            let outcome = RunOutcome { events }.encode_to_vec().into();
+            let recorded = Run { run_id: "r1".to_owned(), runner: url, outcome, ..Run::default() };
+            store.set_run(Run { fingerprint: b"hi"[..].into(), state: RunState::Finished.into(), ..recorded });
+        }
+        drop(serving);
+        if is_kept {
+            assert_eq!(kinds_after(&mut second).await, [finished]);
+        } else {
+            assert_eq!(second.message().await.expect_err("it broke off").code(), Code::Unavailable);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_runner_that_shuts_down_leaves_alone_what_it_follows() {
+    let store = FakeStore::default();
+    let (mut one, _url, _serving) = served(&store, Script::endless([text("a")])).await;
+    let (mut another, follower) = runner_called("another", &store, silent());
+    let mut first = begin(&mut one, resumable("r1")).await;
+    let mut second = begin(&mut another, resumable("r1")).await;
+    second.message().await.expect("no break").expect("an event");
+    follower.drain(Duration::ZERO).await;
+    follower.shutdown().await;
+    assert_eq!(second.message().await.expect_err("it shut down").code(), Code::Unavailable);
+    one.cancel(cancel("r1")).await.expect("it goes on");
+    assert_eq!(failure_code(&kinds_after(&mut first).await), Some(FailureCode::Cancelled));
+}
+
+#[tokio::test]
+async fn runs_that_nobody_reads_are_bounded_too() {
+    let store = FakeStore::default();
+    let (mut client, _service) = runner(&store, Script::endless([]));
+    for number in 0..MAX_CALLS {
+        drop(begin(&mut client, stateless(&format!("r{number}"))).await);
+    }
+    assert_eq!(refusal(&mut client, stateless("more")).await.code(), Code::ResourceExhausted);
+    begin(&mut client, stateless("r0")).await;
+}
+
+#[tokio::test]
+async fn a_run_whose_answer_was_forgotten_is_not_run_again() {
+    let store = FakeStore { has_committed: true, ..FakeStore::default() };
+    let (mut client, _service) = runner(&store, hello());
+    assert_eq!(refusal(&mut client, resumable("r1")).await.code(), Code::AlreadyExists);
+    assert_eq!(store.calls(), [Call::Begin]);
 }

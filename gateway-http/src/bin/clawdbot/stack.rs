@@ -1,5 +1,7 @@
 //! The runner and the store of one process.
 
+use std::time::Duration;
+
 use anyhow::Context;
 use proto::session::v1::session_store_client::SessionStoreClient;
 use shared::{
@@ -12,6 +14,7 @@ use uuid::Uuid;
 pub(crate) struct Stack {
     store: session_store::Service,
     runner: agent_runner::Service,
+    drain: Duration,
 }
 
 impl Stack {
@@ -24,7 +27,7 @@ impl Stack {
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
         // Nobody else can reach this runner, or take it for another one.
         let name = format!("process:{}", Uuid::new_v4());
-        Ok(Self { runner: runner.build(client, &name).await?, store })
+        Ok(Self { drain: runner.drain(), runner: runner.build(client, &name).await?, store })
     }
 
     /// The way to the runner.
@@ -37,10 +40,12 @@ impl Stack {
         transport::local(self.store.server())
     }
 
-    /// Ends the runs that are left, then the store, so that nothing that was taken is lost.
+    /// Has the runs that are left end, then the store, so that nothing that was taken is lost. The callers are gone, but
+    /// some runs go on without them, and have their time.
     pub(crate) async fn shutdown(self) {
         // Runs that wait in a session's line are sent away first: they could hold the process up for long.
         self.store.drain();
+        self.runner.drain(self.drain).await;
         self.runner.shutdown().await;
         self.store.shutdown().await;
     }

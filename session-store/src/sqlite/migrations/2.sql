@@ -28,3 +28,4 @@ CREATE TABLE runs (
 ) STRICT;
 
 CREATE INDEX runs_by_expiry ON runs (expires_at_ms);
+CREATE INDEX runs_by_session ON runs (session_key);

@@ -40,6 +40,11 @@ BEGIN
   RETURN v_session;
 END $$;
 
+-- Forgets what the session's finished runs came to: it is part of the transcript. 2 is RUN_STATE_FINISHED.
+CREATE FUNCTION delete_finished_runs(p_session_key text) RETURNS void LANGUAGE sql AS $$
+  DELETE FROM runs WHERE session_key = p_session_key AND state = 2;
+$$;
+
 -- Answers with the new session, or null when the key has none, and says who is first in line.
 CREATE FUNCTION reset_session(
   p_session_key text, p_new_id uuid, OUT session sessions, OUT replica uuid, OUT place bigint
@@ -49,6 +54,7 @@ BEGIN
   SELECT * INTO session FROM sessions WHERE session_key = p_session_key FOR UPDATE;
   IF FOUND THEN
     session := begin_anew(session, p_new_id);
+    PERFORM delete_finished_runs(p_session_key);
     SELECT first.replica, first.place INTO replica, place FROM first_in_line(p_session_key) first;
   END IF;
 END $$;
@@ -64,6 +70,7 @@ BEGIN
   is_found := FOUND;
   IF is_found THEN
     PERFORM delete_transcript(v_session_id);
+    PERFORM delete_finished_runs(p_session_key);
     SELECT first.replica, first.place INTO replica, place FROM first_in_line(p_session_key) first;
   END IF;
 END $$;

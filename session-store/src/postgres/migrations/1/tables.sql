@@ -63,6 +63,7 @@ CREATE TABLE runs (
 );
 
 CREATE INDEX runs_by_expiry ON runs (expires_at_ms);
+CREATE INDEX runs_by_session ON runs (session_key);
 
 -- Who waits for a session's lease, in the order of the tickets. A row is live until it expires, which its replica puts
 -- off. A crash of the server empties the table; the replicas fill it again, in the same order. What breaks a tie is of
