@@ -20,7 +20,7 @@ mod waiting;
 use std::{sync::Arc, time::Duration};
 
 use proto::session::v1::{CommitTurnResponse, ListMessagesResponse, ListSessionsResponse, Run, Session};
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, sync::Semaphore};
 use tokio_util::{
     sync::{CancellationToken, DropGuard},
     task::TaskTracker,
@@ -34,6 +34,9 @@ use crate::{
 use line::{Calls, Next};
 use server::Server;
 pub use url::Url;
+
+/// How long the start waits for the database to be ready.
+const START_WAIT: Duration = Duration::from_secs(15);
 
 /// An open database.
 pub(crate) struct Postgres {
@@ -49,6 +52,8 @@ struct Replica {
     id: Uuid,
     server: Server,
     calls: Calls,
+    /// For every call that goes on, though its caller may be gone.
+    room: Arc<Semaphore>,
     tasks: TaskTracker,
     runtime: Handle,
 }
@@ -61,14 +66,16 @@ impl Postgres {
             id: Uuid::new_v4(),
             server: Server::new(url, max_connections)?,
             calls: Calls::new(max_calls),
+            room: Arc::new(Semaphore::new(max_calls.min(Semaphore::MAX_PERMITS))),
             tasks: TaskTracker::new(),
             runtime: Handle::current(),
         });
         let closed = CancellationToken::new();
-        let link = match link::connect(&replica).await {
-            Ok(link) => Some(link),
-            Err(error @ Error::NewerLayout { .. }) => return Err(error),
-            Err(_) => None,
+        let link = match tokio::time::timeout(START_WAIT, link::connect(&replica)).await {
+            Ok(Ok(link)) => Some(link),
+            Ok(Err(error @ Error::NewerLayout { .. })) => return Err(error),
+            // It goes on beside what needs no database.
+            Ok(Err(_)) | Err(_) => None,
         };
         replica.spawn(link::hold(replica.clone(), link, closed.clone()));
         replica.spawn(line::keep_places(replica.clone(), closed.clone()));
@@ -85,7 +92,13 @@ impl Postgres {
         if self.closed.is_cancelled() {
             return Err(Error::Closed);
         }
-        self.replica.tasks.spawn(work(self.replica.clone())).await.map_err(|_| Error::Closed)?
+        let room = self.replica.room.clone().acquire_owned().await.map_err(|_| Error::Closed)?;
+        let work = work(self.replica.clone());
+        let work = async move {
+            let _room = room;
+            work.await
+        };
+        self.replica.tasks.spawn(work).await.map_err(|_| Error::Closed)?
     }
 }
 

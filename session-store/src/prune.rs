@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::{config::Lifetime, store::Store};
+use crate::{Error, config::Lifetime, store::Store};
 
 /// Between two small deletions, so that others get their turns.
 const BREATH: Duration = Duration::from_millis(50);
@@ -16,9 +16,13 @@ pub(crate) async fn run(store: Arc<dyn Store>, ttl: Lifetime, interval: Duration
         let pause = match store.prune(ttl.as_millis()).await {
             Ok(true) => BREATH,
             Ok(false) => interval,
-            // Whoever needs the database says what is wrong with it.
+            // What everybody meets is in the log already.
+            Err(error @ (Error::Unavailable(_) | Error::Closed)) => {
+                tracing::debug!(%error, "what is past its time could not be deleted");
+                interval
+            }
             Err(error) => {
-                tracing::debug!(%error, "old sessions could not be deleted");
+                tracing::warn!(%error, "what is past its time could not be deleted");
                 interval
             }
         };

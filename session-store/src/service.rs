@@ -21,7 +21,7 @@ use crate::{Error, SessionConfig, prune, request, store::Store};
 
 /// The session store, for the generated server; cheap to clone.
 ///
-/// [`shutdown`](Self::shutdown) before the last clone is dropped; a drop would do the same work, but block its thread.
+/// [`shutdown`](Self::shutdown) before the last clone is dropped: a drop may block its thread, or leave calls unfinished.
 #[derive(Clone)]
 pub struct Service {
     store: Arc<dyn Store>,

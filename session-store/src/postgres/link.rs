@@ -13,7 +13,9 @@ use crate::Error;
 const CHANNEL: &str = "clawdbot_turns";
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// Time to connect and to learn how things stand; a migration may take much longer.
+/// Time to connect; a server that takes the connection may still say nothing.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time for everything: a migration may take long.
 const PATIENCE: Duration = Duration::from_secs(600);
 
 /// A connection that listens.
@@ -26,7 +28,7 @@ pub(super) struct Link {
 /// Connects, migrates and listens. A failure is in the log already.
 pub(super) async fn connect(replica: &Arc<Replica>) -> Result<Link, Error> {
     let connecting = tokio::time::timeout(PATIENCE, try_connect(replica));
-    let link = connecting.await.unwrap_or(Err(Failure::Silent)).map_err(|failure| replica.server.failed(failure))?;
+    let link = connecting.await.unwrap_or(Err(Failure::Silent)).map_err(|failure| replica.server.no_link(failure))?;
     replica.server.set_ready();
     Ok(link)
 }
@@ -70,7 +72,8 @@ pub(super) async fn notify(replica: Arc<Replica>, next: Next) {
 }
 
 async fn try_connect(replica: &Arc<Replica>) -> Result<Link, Failure> {
-    let (mut client, mut connection) = replica.server.connect().await?;
+    let connecting = tokio::time::timeout(CONNECT_TIMEOUT, replica.server.connect());
+    let (mut client, mut connection) = connecting.await.map_err(|_| Failure::Silent)??;
     let called = replica.clone();
     let listening = replica.tasks.spawn(async move {
         loop {

@@ -108,6 +108,14 @@ impl Server {
         }
     }
 
+    /// Takes note of why there is no connection to listen on. Whatever it is, nothing can be done without one.
+    pub(super) fn no_link(&self, failure: Failure) -> Error {
+        match failure {
+            Failure::Driver(error) => self.out_of_reach(&advice::in_full(&error), advice::postgres(&error)),
+            Failure::NewerLayout { .. } | Failure::Silent => self.failed(failure),
+        }
+    }
+
     pub(super) fn close(&self) {
         self.pool.close();
     }

@@ -19,13 +19,20 @@ pub(super) async fn begin(postgres: &Postgres, begin: BeginTurn, wait: Duration)
     let begin = Arc::new(begin);
     let started = Instant::now();
     let busy = || Error::Busy { waited: started.elapsed() };
-    let mut place = if wait.is_zero() { None } else { Place::new(&postgres.replica, &begin.session_key) };
+    // Most need not wait, and take no place in line from those who must.
+    let mut place = None;
+    let mut has_asked = false;
     loop {
         let outcome = postgres.run(|replica| turns::begin(replica, begin.clone(), place.take())).await?;
         let (waiting, look_again) = match outcome {
             Begun::Granted(grant) => return Ok(grant.accept()),
             Begun::Busy if wait.is_zero() => return Err(busy()),
-            Begun::Busy => return Err(Error::LineFull),
+            Begun::Busy if has_asked => return Err(Error::LineFull),
+            Begun::Busy => {
+                has_asked = true;
+                place = Some(Place::new(&postgres.replica, &begin.session_key).ok_or(Error::LineFull)?);
+                continue;
+            }
             Begun::InLine { place, is_first, expires_in } => (place, is_first.then(|| Instant::now() + expires_in)),
         };
         let far_away = started + wait;

@@ -63,12 +63,13 @@ pub(super) fn finish(write: &Write<'_>, commit: &CommitTurn) -> Result<(), Error
     Ok(())
 }
 
-/// Forgets what the session's finished runs came to: it is part of the transcript.
-pub(super) fn delete_finished(write: &Write<'_>, session_key: &str) -> Result<(), Error> {
+/// Forgets what the session's finished runs came to, which is part of the transcript. It is deleted later, since there
+/// may be much of it.
+pub(super) fn forget_finished(write: &Write<'_>, session_key: &str) -> Result<(), Error> {
     write
         .transaction()
-        .prepare_cached("DELETE FROM runs WHERE session_key = ? AND state = ?")?
-        .execute(params![session_key, i32::from(RunState::Finished)])?;
+        .prepare_cached("UPDATE runs SET expires_at_ms = ? WHERE session_key = ? AND state = ?")?
+        .execute(params![write.now_ms(), session_key, i32::from(RunState::Finished)])?;
     Ok(())
 }
 

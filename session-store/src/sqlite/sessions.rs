@@ -15,7 +15,7 @@ const COLUMNS: &str = "session_key, session_id, agent_id, created_at_ms, updated
     prompt_tokens, completion_tokens, cached_tokens, reasoning_tokens,
     iif(lease_expires_at_ms > ?, lease_run_id, NULL), lease_token, lease_runner";
 /// How many sessions one pruning deletes at most.
-const EXPIRED_AT_ONCE: usize = 32;
+const EXPIRED_AT_ONCE: usize = 8;
 
 pub(super) fn get(connection: &Connection, session_key: &str, now_ms: u64) -> Result<Session, Error> {
     let sql = format!("SELECT {COLUMNS} FROM sessions WHERE session_key = ?");
@@ -69,7 +69,7 @@ pub(super) fn begin_anew(write: &Write<'_>, id: i64) -> Result<(i64, Uuid), Erro
 
 pub(super) fn reset(write: &mut Write<'_>, session_key: &str) -> Result<Session, Error> {
     begin_anew(write, find(write, session_key)?)?;
-    runs::delete_finished(write, session_key)?;
+    runs::forget_finished(write, session_key)?;
     write.release(session_key.to_owned());
     get(write.transaction(), session_key, write.now_ms())
 }
@@ -77,7 +77,7 @@ pub(super) fn reset(write: &mut Write<'_>, session_key: &str) -> Result<Session,
 pub(super) fn delete(write: &mut Write<'_>, session_key: &str) -> Result<(), Error> {
     let id = find(write, session_key)?;
     delete_row(write, id)?;
-    runs::delete_finished(write, session_key)?;
+    runs::forget_finished(write, session_key)?;
     write.release(session_key.to_owned());
     Ok(())
 }

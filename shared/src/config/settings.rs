@@ -136,7 +136,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting::new("session.waitMs", Kind::Integer, "30000", "time to wait for a session's turn"),
     Setting::new("session.windowMessages", Kind::Integer, "200", "messages of the transcript that reach the model"),
     Setting::new("session.ttl", Kind::Text, "30d", "time after its last turn for which a session is kept, such as `30d`, `12h`, `90m`, `10s` or `never`"),
-    Setting::new("session.maxMessages", Kind::Integer, "100000", "messages that one session keeps; 0 keeps all"),
+    Setting::new("session.maxMessages", Kind::Integer, "100000", "messages that one session keeps, which each turn sees to; 0 keeps all"),
     Setting::new("session.runTtl", Kind::Text, "1d", "time for which the answer to an `Idempotency-Key` is kept in a session, likewise"),
     Setting::new("session.pruneIntervalMs", Kind::Integer, "60000", "pause between two looks for what is past its time"),
     Setting::new("session.reset.mode", Kind::Text, "sessions go on", "`daily` or `idle`: when a session begins anew by itself"),

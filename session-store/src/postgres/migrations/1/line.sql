@@ -20,10 +20,11 @@ DECLARE
   v_now bigint := now_ms();
 BEGIN
   -- Those that another transaction has locked are being deleted, or have just been put off.
-  DELETE FROM waiters WHERE (replica, place) IN (
+  WITH expired AS MATERIALIZED (
     SELECT replica, place FROM waiters WHERE session_key = p_session_key AND expires_at_ms <= v_now
     FOR UPDATE SKIP LOCKED
-  );
+  )
+  DELETE FROM waiters USING expired WHERE waiters.replica = expired.replica AND waiters.place = expired.place;
   IF p_ticket IS NULL THEN
     IF (SELECT count(*) FROM waiters WHERE session_key = p_session_key AND expires_at_ms > v_now) >= p_longest THEN
       RETURN NULL;

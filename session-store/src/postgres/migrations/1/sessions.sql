@@ -13,7 +13,7 @@ BEGIN
     RETURN true;
   END IF;
   DELETE FROM turns WHERE session = p_session_id
-    AND run_id IN (SELECT run_id FROM turns WHERE session = p_session_id LIMIT c_at_once);
+    AND run_id = ANY (ARRAY(SELECT run_id FROM turns WHERE session = p_session_id LIMIT c_at_once));
   GET DIAGNOSTICS v_deleted = ROW_COUNT;
   RETURN v_deleted = c_at_once;
 END $$;
@@ -40,9 +40,10 @@ BEGIN
   RETURN v_session;
 END $$;
 
--- Forgets what the session's finished runs came to: it is part of the transcript. 2 is RUN_STATE_FINISHED.
-CREATE FUNCTION delete_finished_runs(p_session_key text) RETURNS void LANGUAGE sql AS $$
-  DELETE FROM runs WHERE session_key = p_session_key AND state = 2;
+-- Forgets what the session's finished runs came to, which is part of the transcript. It is deleted later, since there
+-- may be much of it. 2 is RUN_STATE_FINISHED.
+CREATE FUNCTION forget_finished_runs(p_session_key text) RETURNS void LANGUAGE sql AS $$
+  UPDATE runs SET expires_at_ms = now_ms() WHERE session_key = p_session_key AND state = 2;
 $$;
 
 -- Answers with the new session, or null when the key has none, and says who is first in line.
@@ -54,7 +55,7 @@ BEGIN
   SELECT * INTO session FROM sessions WHERE session_key = p_session_key FOR UPDATE;
   IF FOUND THEN
     session := begin_anew(session, p_new_id);
-    PERFORM delete_finished_runs(p_session_key);
+    PERFORM forget_finished_runs(p_session_key);
     SELECT first.replica, first.place INTO replica, place FROM first_in_line(p_session_key) first;
   END IF;
 END $$;
@@ -70,7 +71,7 @@ BEGIN
   is_found := FOUND;
   IF is_found THEN
     PERFORM delete_transcript(v_session_id);
-    PERFORM delete_finished_runs(p_session_key);
+    PERFORM forget_finished_runs(p_session_key);
     SELECT first.replica, first.place INTO replica, place FROM first_in_line(p_session_key) first;
   END IF;
 END $$;
@@ -80,7 +81,7 @@ END $$;
 CREATE FUNCTION prune(p_ttl_ms bigint) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
   c_runs CONSTANT bigint := 64;
-  c_sessions CONSTANT bigint := 32;
+  c_sessions CONSTANT bigint := 8;
   c_waiters CONSTANT bigint := 1000;
   v_now bigint := now_ms();
   v_session_id uuid;
@@ -93,16 +94,18 @@ BEGIN
     DELETE FROM doomed WHERE session = v_session_id;
   END IF;
 
-  DELETE FROM runs WHERE run_id IN (
+  -- As an array the rows are looked for once, whatever the planner believes, so that the limit holds.
+  DELETE FROM runs WHERE run_id = ANY (ARRAY(
     SELECT run_id FROM runs WHERE expires_at_ms <= v_now ORDER BY expires_at_ms LIMIT c_runs FOR UPDATE SKIP LOCKED
-  );
+  ));
   GET DIAGNOSTICS v_pruned = ROW_COUNT;
   v_has_more := v_has_more OR v_pruned = c_runs;
 
   -- Left behind by replicas that died, in sessions that nobody has asked for since.
-  DELETE FROM waiters WHERE (replica, place) IN (
+  WITH expired AS MATERIALIZED (
     SELECT replica, place FROM waiters WHERE expires_at_ms <= v_now LIMIT c_waiters FOR UPDATE SKIP LOCKED
-  );
+  )
+  DELETE FROM waiters USING expired WHERE waiters.replica = expired.replica AND waiters.place = expired.place;
 
   v_pruned := 0;
   FOR v_session_id IN

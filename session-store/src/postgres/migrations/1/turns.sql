@@ -138,9 +138,9 @@ BEGIN
   IF v_first_seq > 1 THEN
     -- No more are deleted at once, and the index may still hold those that were deleted before.
     v_oldest_seq := v_first_seq - c_added - c_step;
-    DELETE FROM turns WHERE session = p_session_id AND run_id IN (
-      SELECT run_id FROM messages WHERE session = p_session_id AND seq >= v_oldest_seq AND seq < v_first_seq
-    );
+    DELETE FROM turns WHERE session = p_session_id AND run_id = ANY (ARRAY(
+      SELECT DISTINCT run_id FROM messages WHERE session = p_session_id AND seq >= v_oldest_seq AND seq < v_first_seq
+    ));
     DELETE FROM messages WHERE session = p_session_id AND seq >= v_oldest_seq AND seq < v_first_seq;
   END IF;
   INSERT INTO turns (session, run_id, lease_token, last_seq) VALUES (p_session_id, p_run_id, p_token, last_seq);
