@@ -17,7 +17,7 @@ use proto::session::v1::BeginTurnResponse;
 use tokio::{runtime::Handle, task::spawn_blocking, time::timeout};
 use tonic::Code;
 
-use crate::database::{Beginning, Database, LONG_MS, Store, asks, asks_now, lease, refused, texts};
+use crate::database::{Beginning, Database, LONG_MS, Store, arrive, asks, asks_now, lease, refused, texts};
 
 const CASES: u32 = 48;
 const LONGEST: usize = 40;
@@ -48,6 +48,8 @@ enum Event {
     Commit {
         lease: usize,
         replica: usize,
+        /// Whether there was a first call, whose caller did not live to hear of it.
+        is_repeated: bool,
     },
     Abandon {
         lease: usize,
@@ -119,7 +121,8 @@ fn event() -> impl Strategy<Value = Event> {
         2 => (0..RUNS, number()).prop_map(|(run, replica)| Event::BeginNow { run, replica }),
         1 => (number(), number()).prop_map(|(run, replica)| Event::BeginCommitted { run, replica }),
         2 => (number(), number()).prop_map(|(lease, replica)| Event::Renew { lease, replica }),
-        6 => (number(), number()).prop_map(|(lease, replica)| Event::Commit { lease, replica }),
+        6 => (number(), number(), any::<bool>())
+            .prop_map(|(lease, replica, is_repeated)| Event::Commit { lease, replica, is_repeated }),
         2 => (number(), number()).prop_map(|(lease, replica)| Event::Abandon { lease, replica }),
         1 => Just(Event::Expire),
         1 => number().prop_map(|waiting| Event::HangUp { waiting }),
@@ -189,7 +192,7 @@ impl World<'_> {
                     refused(outcome, Code::FailedPrecondition);
                 }
             }
-            Event::Commit { lease, replica } => self.commit(lease, replica).await,
+            Event::Commit { lease, replica, is_repeated } => self.commit(lease, replica, is_repeated).await,
             Event::Abandon { lease, replica } => {
                 let Some(index) = lease.checked_rem(self.leases.len()) else { return };
                 self.replica(replica).abandon(&self.leases[index].begun).await.unwrap();
@@ -241,11 +244,15 @@ impl World<'_> {
         }
     }
 
-    async fn commit(&mut self, lease: usize, replica: usize) {
+    async fn commit(&mut self, lease: usize, replica: usize, is_repeated: bool) {
         let Some(index) = lease.checked_rem(self.leases.len()) else { return };
         let Seen { begun, run, run_id, committed } = &self.leases[index];
         let texts = [format!("{run_id} asks"), format!("{run_id} gets an answer")];
         let texts: Vec<_> = texts.iter().map(String::as_str).collect();
+        if is_repeated {
+            let mut unheard = Box::pin(self.replica(replica.wrapping_add(1)).commit(begun, run_id, &texts));
+            let _ = arrive(&mut unheard).await;
+        }
         let outcome = self.replica(replica).commit(begun, run_id, &texts).await;
         if self.holder == Some(index) {
             self.transcript.extend(texts.iter().map(|&text| text.to_owned()));
