@@ -78,9 +78,9 @@ impl Resumable {
 
     /// Tells the callers, who have a part of the answer, the rest of it if it was kept. Nobody else can complete it.
     async fn complete(&self, record: &Record) {
-        match record.get().await {
-            Ok(Some(run)) if let Ok(Step::Replay(events)) = record.step(&run) => self.log.replay(events),
-            Ok(_) | Err(_) => self.log.refuse(Status::unavailable("the agent runner broke off; try again later")),
+        match record.kept().await {
+            Ok(Some(events)) => self.log.replay(events),
+            Ok(None) | Err(_) => self.log.refuse(Status::unavailable("the agent runner broke off; try again later")),
         }
     }
 
@@ -89,10 +89,10 @@ impl Resumable {
         match &ended.outcome {
             // Committed with the turn.
             Ok(_) => ended.tell(),
-            Err(Failure::AlreadyCommitted) => match record.get().await {
-                Ok(Some(run)) if let Ok(Step::Replay(events)) = record.step(&run) => self.log.replay(events),
+            Err(Failure::AlreadyCommitted) => match record.kept().await {
+                Ok(Some(events)) => self.log.replay(events),
                 // Its answer was forgotten, but its turn is in the session.
-                Ok(_) => {
+                Ok(None) => {
                     self.forget(record).await;
                     self.log.refuse(is_another(self.registration.run_id()));
                 }
@@ -135,6 +135,15 @@ impl Resumable {
 }
 
 impl Record {
+    /// What the run came to, if that is kept.
+    async fn kept(&self) -> Result<Option<Vec<RunEvent>>, Failure> {
+        let Some(run) = self.get().await? else { return Ok(None) };
+        match self.step(&run)? {
+            Step::Replay(events) => Ok(Some(events)),
+            Step::Refuse | Step::Run | Step::Follow { .. } => Ok(None),
+        }
+    }
+
     /// What is to be done, seeing what is recorded.
     fn step(&self, run: &store::Run) -> Result<Step, Failure> {
         match run.state() {

@@ -106,7 +106,7 @@ pub(crate) async fn delete(session: Addressed, State(gateway): State<Gateway>) -
     Ok(Json(Deleted::new(session.id())))
 }
 
-/// `POST /v1/sessions/{key}/abort`: stops the turn in flight, which keeps nothing.
+/// `POST /v1/sessions/{key}/abort`: stops the turn in flight, which keeps nothing unless its answer is whole already.
 pub(crate) async fn abort(session: Addressed, State(gateway): State<Gateway>) -> Result<Json<Abort>, ApiError> {
     let in_flight = gateway.inner.store.get(&session.key).await?.turn_in_flight;
     let run_id = in_flight.as_ref().map(|turn| turn.run_id.clone());

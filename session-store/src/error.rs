@@ -1,12 +1,12 @@
 //! What can go wrong, and the one place that turns it into what a caller sees.
 
-pub(crate) mod advice;
-
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use shared::config;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
+
+use crate::postgres::advice;
 
 /// Why the store could not be opened, or why a call failed.
 #[derive(Debug, thiserror::Error)]
@@ -118,7 +118,7 @@ impl From<Error> for Status {
             }
             Error::Postgres(error) => {
                 let reason = advice::in_full(&error);
-                tracing::error!(reason, advice = advice::postgres(&error), "the session database failed");
+                tracing::error!(reason, advice = advice::of(&error), "the session database failed");
                 Status::unavailable("the session database is unavailable")
             }
             Error::Corrupt(error) => {

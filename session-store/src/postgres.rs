@@ -4,6 +4,7 @@
 //! transaction, and the database's clock. Nothing is kept in this process but how to wake its own turns that wait; the
 //! line that they wait in is a table, so it has one order for all replicas.
 
+pub(crate) mod advice;
 mod line;
 mod link;
 mod outage;

@@ -25,6 +25,13 @@ fn keyed(gateway: &Gateway) -> [Request; 2] {
     [request("k1"), request("k2").user("alice")]
 }
 
+/// Has the provider say `one`, and the rest when the gate is opened.
+fn held(gateway: &Gateway) -> Gate {
+    let gate = Gate::default();
+    gateway.provider.answers_once(Reply::stream().delta("one").wait_for(&gate).delta(" two").finish("stop").done());
+    gate
+}
+
 async fn a_repeat_gets_the_kept_answer(topology: Topology) {
     let gateway = Gateway::start(topology).await;
     for (number, request) in keyed(&gateway).into_iter().enumerate() {
@@ -56,8 +63,7 @@ async fn a_repeated_stream_is_replayed_from_its_start(topology: Topology) {
 async fn a_repeat_of_a_live_request_attaches_to_it(topology: Topology) {
     let gateway = Gateway::start(topology).await;
     for (number, request) in keyed(&gateway).into_iter().enumerate() {
-        let gate = Gate::default();
-        gateway.provider.answers_once(Reply::stream().delta("one").wait_for(&gate).delta(" two").finish("stop").done());
+        let gate = held(&gateway);
         let mut first = request.clone().stream().await;
         first.text("one").await;
         let mut second = request.stream().await;
@@ -73,8 +79,7 @@ async fn a_repeat_of_a_live_request_attaches_to_it(topology: Topology) {
 async fn a_client_that_hangs_up_finds_its_answer(topology: Topology) {
     let gateway = Gateway::start(topology).await;
     for (number, request) in keyed(&gateway).into_iter().enumerate() {
-        let gate = Gate::default();
-        gateway.provider.answers_once(Reply::stream().delta("one").wait_for(&gate).delta(" two").finish("stop").done());
+        let gate = held(&gateway);
         let mut first = request.clone().stream().await;
         first.text("one").await;
         drop(first);

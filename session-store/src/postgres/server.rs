@@ -9,8 +9,8 @@ use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, PoolError, Recycli
 use tokio_postgres::{Client, Connection, Row, Socket, tls::MakeTlsConnect, types::ToSql};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::{outage::Outage, tls, url::Url};
-use crate::{Error, error::advice};
+use super::{advice, outage::Outage, tls, url::Url};
+use crate::Error;
 
 /// How long one call may take: longer than the server lets a statement run, so only a server that is gone is given up.
 const DEADLINE: Duration = Duration::from_secs(12);
@@ -102,7 +102,7 @@ impl Server {
             }
             Failure::Silent => self.out_of_reach("the server does not answer", advice::SERVER_DOWN),
             Failure::Driver(error) if advice::is_outage(&error) => {
-                self.out_of_reach(&advice::in_full(&error), advice::postgres(&error))
+                self.out_of_reach(&advice::in_full(&error), advice::of(&error))
             }
             Failure::Driver(error) => Error::Postgres(error),
         }
@@ -111,7 +111,7 @@ impl Server {
     /// Takes note of why there is no connection to listen on. Whatever it is, nothing can be done without one.
     pub(super) fn no_link(&self, failure: Failure) -> Error {
         match failure {
-            Failure::Driver(error) => self.out_of_reach(&advice::in_full(&error), advice::postgres(&error)),
+            Failure::Driver(error) => self.out_of_reach(&advice::in_full(&error), advice::of(&error)),
             Failure::NewerLayout { .. } | Failure::Silent => self.failed(failure),
         }
     }

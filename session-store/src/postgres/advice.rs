@@ -11,7 +11,7 @@ pub(crate) const MORE_CONNECTIONS: &str =
 const REPORT: &str = "if it persists, report it with this line";
 
 /// What to do about a database server's error, by its SQLSTATE or the class of that.
-pub(crate) fn postgres(error: &tokio_postgres::Error) -> &'static str {
+pub(crate) fn of(error: &tokio_postgres::Error) -> &'static str {
     let Some(code) = error.code().map(SqlState::code) else { return without_code(error) };
     match code {
         "28P01" | "28000" => {
@@ -40,7 +40,9 @@ pub(crate) fn postgres(error: &tokio_postgres::Error) -> &'static str {
 pub(crate) fn is_outage(error: &tokio_postgres::Error) -> bool {
     match error.code().map(SqlState::code) {
         Some("57014") => false,
-        Some(code) => matches!(code, "25006" | "3D000" | "42501") || matches!(&code[..2], "08" | "28" | "53" | "57"),
+        Some(code) => {
+            matches!(code, "25006" | "3D000" | "42501") || matches!(code.get(..2), Some("08" | "28" | "53" | "57"))
+        }
         // What did not come from the server came from the connection to it, unless it is about a value.
         None => !is_about_a_value(error),
     }
