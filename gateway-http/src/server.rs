@@ -49,6 +49,8 @@ async fn accept(gateway: &Gateway, listener: TcpListener, connections: &TaskTrac
     let service = TowerToHyperService::new(router(gateway.clone()));
     loop {
         tokio::select! {
+            // First, so that whoever comes later is not taken by chance.
+            biased;
             () = shutdown.cancelled() => return,
             accepted = listener.accept() => match accepted {
                 Ok((socket, _)) => {
@@ -86,12 +88,13 @@ where
     let connection = builder.serve_connection(TokioIo::new(socket), service);
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = never_begins(&has_begun) => return,
+        biased;
         () = shutdown.cancelled() => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
+        ended = connection.as_mut() => ended,
+        () = never_begins(&has_begun) => return,
     };
     if let Err(error) = ended {
         tracing::debug!(error, "a connection broke");
