@@ -10,6 +10,7 @@ mod prompt;
 mod resumable;
 mod run;
 mod service;
+mod tool;
 mod turn;
 
 pub use config::{Config, Error};

@@ -1,6 +1,6 @@
 //! The seam behind which the model providers live.
 
-use std::{pin::Pin, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::Stream;
 use proto::{
@@ -22,9 +22,25 @@ pub struct Request {
     /// How to answer.
     pub options: GenerationOptions,
     /// The tools that the model may call.
-    pub tools: Vec<FunctionTool>,
+    pub tools: Arc<[FunctionTool]>,
     /// Which tool it may or must call.
     pub tool_choice: Option<ToolChoice>,
+    /// What is known of the model.
+    pub profile: Arc<Profile>,
+}
+
+/// What is known of a model, as configured.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Profile {
+    /// The most tokens of prompt and answer together.
+    pub context_window: u64,
+}
+
+impl Default for Profile {
+    /// What upstream assumes of a model that it knows nothing of.
+    fn default() -> Self {
+        Self { context_window: 200_000 }
+    }
 }
 
 /// A piece of a model's answer.
@@ -34,6 +50,21 @@ pub enum Event {
     Text(String),
     /// More reasoning, never empty.
     Reasoning(String),
+    /// The thought that the reasoning since the last such event made is whole. With its next request the provider wants
+    /// the signature back; a thought without text is one that it keeps to itself.
+    Thought {
+        /// As the provider sent it; empty when it sent none.
+        signature: String,
+        /// The protocol, as [`proto::session::v1::Reasoning::api`] has it.
+        api: &'static str,
+    },
+    /// What the provider wants back with a tool call, by the call's index.
+    CallSignature {
+        /// The call's index.
+        index: u32,
+        /// As the provider sent it.
+        signature: String,
+    },
     /// More of a tool call. Indexes count from 0 without gaps; a call's first delta names it, and only that.
     ToolCall(ToolCallDelta),
     /// What the call cost; the last one counts.
@@ -85,5 +116,5 @@ pub type EventStream = Pin<Box<dyn Stream<Item = Result<Event, Error>> + Send>>;
 /// Something that answers a prompt.
 pub trait Model: Send + Sync {
     /// Asks the model. Nothing happens before the stream is polled, and dropping it stops the work behind it.
-    fn stream(&self, request: Request) -> EventStream;
+    fn stream(&self, request: &Request) -> EventStream;
 }

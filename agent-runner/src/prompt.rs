@@ -82,7 +82,12 @@ mod tests {
 
     #[test]
     fn a_call_that_was_never_answered_gets_an_empty_result() {
-        let call = |id: &str| ToolCall { id: id.to_owned(), name: "f".to_owned(), arguments: "{}".to_owned() };
+        let call = |id: &str| ToolCall {
+            id: id.to_owned(),
+            name: "f".to_owned(),
+            arguments: "{}".to_owned(),
+            ..ToolCall::default()
+        };
         let result = |id: &str, said: &str| Message { tool_call_id: id.to_owned(), ..message(Role::Tool, said) };
         let calls = Message { tool_calls: vec![call("a"), call("b")], ..message(Role::Assistant, "") };
         let transcript = [message(Role::User, "hi"), calls.clone(), result("a", "7")];

@@ -182,8 +182,9 @@ impl Run {
             model: self.model_name.model.clone(),
             messages: prompt::build(&self.agent.system_prompt, &self.request.instructions, &transcript.window, &new),
             options: self.request.options.take().unwrap_or_default(),
-            tools: std::mem::take(&mut self.request.tools),
+            tools: std::mem::take(&mut self.request.tools).into(),
             tool_choice: self.request.tool_choice.take(),
+            profile: Arc::default(),
         };
         let answer = self.ask_holding_the_lease(question).await?;
         Ok(Answered { messages: new, answer })
@@ -199,7 +200,7 @@ impl Run {
 
     async fn ask_holding_the_lease(&mut self, question: model::Request) -> Result<Answer, Failure> {
         let span = self.chat_span();
-        let stream = span.in_scope(|| self.model.stream(question));
+        let stream = span.in_scope(|| self.model.stream(&question));
         let ask = ask(stream, &mut self.events).instrument(span.clone());
         let answer = match self.session.as_ref().and_then(|session| session.turn.as_ref()) {
             None => ask.await,

@@ -11,7 +11,7 @@ use futures_util::{Stream, TryStreamExt, stream};
 use proto::{
     agent::v1::{
         Agent as ListedAgent, AttachRequest, AttachResponse, CancelRequest, CancelResponse, ListAgentsRequest,
-        ListAgentsResponse, RunEvent, RunRequest, RunResponse,
+        ListAgentsResponse, PreviewPromptRequest, PreviewPromptResponse, RunEvent, RunRequest, RunResponse,
         agent_runner_server::{AgentRunner, AgentRunnerServer},
         run_event::Kind,
     },
@@ -240,7 +240,7 @@ impl AgentRunner for Service {
         check(&request)?;
         let agent = self.agent(&request.agent_id)?.clone();
         let (model_name, provided) = self.model(&agent, &request.model)?;
-        let (model, store) = (provided.model.clone(), self.inner.store.clone());
+        let (model, store) = (provided.keys[0].clone(), self.inner.store.clone());
         let session = (!request.stateless).then(|| Session::new(store.clone()));
         if request.fingerprint.is_empty() {
             let registration = self.inner.live.enter(&request.run_id)?;
@@ -275,6 +275,13 @@ impl AgentRunner for Service {
             return Err(Status::not_found(format!("there is no live run `{run_id}`")));
         }
         Ok(Response::new(CancelResponse {}))
+    }
+
+    async fn preview_prompt(
+        &self,
+        _: Request<PreviewPromptRequest>,
+    ) -> Result<Response<PreviewPromptResponse>, Status> {
+        Err(Status::unimplemented("not yet"))
     }
 
     async fn list_agents(&self, _: Request<ListAgentsRequest>) -> Result<Response<ListAgentsResponse>, Status> {

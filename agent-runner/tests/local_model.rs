@@ -54,7 +54,7 @@ fn greedy(max_tokens: u32) -> GenerationOptions {
 }
 
 fn ask(model: &LocalModel, text: &str, options: GenerationOptions) -> EventStream {
-    model.stream(Request { messages: vec![message(Role::User, text)], options, ..Request::default() })
+    model.stream(&Request { messages: vec![message(Role::User, text)], options, ..Request::default() })
 }
 
 #[derive(Debug, PartialEq)]
@@ -122,8 +122,8 @@ async fn instructions_are_read_once() {
         ..Request::default()
     };
     let model = LocalModel::load(&weights()).unwrap();
-    let first = collect(model.stream(request())).await.unwrap();
-    let second = collect(model.stream(request())).await.unwrap();
+    let first = collect(model.stream(&request())).await.unwrap();
+    let second = collect(model.stream(&request())).await.unwrap();
     assert_eq!(first.usage.cached_tokens, 0);
     assert!(second.usage.cached_tokens > 10 && second.usage.cached_tokens < second.usage.prompt_tokens);
     assert_eq!(first.text, second.text);
@@ -193,7 +193,8 @@ async fn an_endless_conversation_loses_its_oldest_turns_only() {
     let mut messages: Vec<Message> =
         (0..40).map(|index| message(if index % 2 == 0 { Role::User } else { Role::Assistant }, &turn)).collect();
     messages.push(message(Role::User, "Say hello."));
-    let answer = collect(model().stream(Request { messages, options: greedy(4), ..Request::default() })).await.unwrap();
+    let answer =
+        collect(model().stream(&Request { messages, options: greedy(4), ..Request::default() })).await.unwrap();
     assert!((1_500..2_048).contains(&answer.usage.prompt_tokens), "{answer:?}");
 
     let refused = collect(ask(model(), &"word ".repeat(3_000), greedy(4))).await;

@@ -20,7 +20,7 @@ use super::Error;
 use crate::model::local::{LocalModel, weights};
 use crate::{
     agents::ModelName,
-    model::{Model, openai},
+    model::{Model, Profile, openai},
 };
 
 const OPENAI: &str = "openai";
@@ -34,9 +34,17 @@ pub(crate) type Models = HashMap<String, Provided>;
 /// A provider that is ready.
 #[derive(Clone)]
 pub(crate) struct Provided {
-    pub(crate) model: Arc<dyn Model>,
+    /// How it is asked with each of its keys; never empty.
+    pub(crate) keys: Vec<Arc<dyn Model>>,
     /// The models that may be asked for; empty means any.
     pub(crate) names: Arc<[String]>,
+}
+
+impl Provided {
+    /// What is known of one of its models.
+    pub(crate) fn profile(&self, _model: &str) -> Arc<Profile> {
+        Arc::default()
+    }
 }
 
 /// One provider, checked.
@@ -161,7 +169,7 @@ pub(super) async fn build(
             Kind::Local(files) if wanted.contains(&id) => local(&id, files).await?,
             Kind::Local(_) => continue,
         };
-        models.insert(id, Provided { model, names });
+        models.insert(id, Provided { keys: vec![model], names });
     }
     Ok(models)
 }

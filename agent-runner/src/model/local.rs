@@ -125,10 +125,10 @@ fn read(file: File) -> candle_core::Result<(Llama, Vocabulary)> {
 impl Model for LocalModel {
     /// Honours `max_tokens`, `temperature`, `top_p`, `seed` and `stop`, and ignores other options, tools, and the
     /// model's name.
-    fn stream(&self, request: Request) -> EventStream {
+    fn stream(&self, request: &Request) -> EventStream {
         let engine = Arc::clone(&self.engine);
+        let (job, answer) = Job::new(request.clone());
         let answer = async move {
-            let (job, answer) = Job::new(request);
             match engine.queue.push(job) {
                 Ok(()) => Ok(ReceiverStream::new(answer)),
                 Err(Refused::Full) => Err(Error::Overloaded),

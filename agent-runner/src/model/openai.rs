@@ -87,14 +87,14 @@ impl OpenAi {
 }
 
 impl Model for OpenAi {
-    fn stream(&self, request: Request) -> EventStream {
+    fn stream(&self, request: &Request) -> EventStream {
         let mut headers = self.headers.clone();
         telemetry::inject(&Span::current(), &mut headers);
         let call = self
             .client
             .post(self.endpoint.clone())
             .headers(headers)
-            .body(request::body(&request, self.max_tokens_field));
+            .body(request::body(request, self.max_tokens_field));
         let (provider_id, idle_timeout) = (self.provider_id.clone(), self.idle_timeout);
         let open = async move {
             let broken = |error: &reqwest::Error| error::from_transport(&provider_id, error, idle_timeout);

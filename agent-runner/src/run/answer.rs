@@ -34,6 +34,7 @@ impl Answer {
                 self.extend_tool_call(&delta);
                 Some(Kind::ToolCallDelta(delta))
             }
+            Event::Thought { .. } | Event::CallSignature { .. } => None,
             Event::Usage(usage) => {
                 self.usage = usage;
                 None
@@ -86,6 +87,7 @@ impl Answer {
                 id: delta.id.clone(),
                 name: delta.name.clone(),
                 arguments: delta.arguments.clone(),
+                ..ToolCall::default()
             }),
         }
     }

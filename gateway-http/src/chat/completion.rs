@@ -77,7 +77,12 @@ impl Parts {
     fn extend_tool_call(&mut self, delta: ToolCallDelta) {
         let index = delta.index as usize;
         if index >= self.tool_calls.len() {
-            self.tool_calls.push(ToolCall { id: delta.id, name: delta.name, arguments: delta.arguments });
+            self.tool_calls.push(ToolCall {
+                id: delta.id,
+                name: delta.name,
+                arguments: delta.arguments,
+                ..ToolCall::default()
+            });
         } else {
             self.tool_calls[index].arguments.push_str(&delta.arguments);
         }

@@ -88,6 +88,7 @@ impl WireMessage {
             name: self.name.unwrap_or_default(),
             tool_calls: calls.map(ToolCall::from).collect(),
             tool_call_id: self.tool_call_id.unwrap_or_default(),
+            ..Message::default()
         })
     }
 }
@@ -115,6 +116,6 @@ impl TryFrom<String> for WireRole {
 
 impl From<WireToolCall> for ToolCall {
     fn from(call: WireToolCall) -> Self {
-        Self { id: call.id, name: call.function.name, arguments: call.function.arguments }
+        Self { id: call.id, name: call.function.name, arguments: call.function.arguments, ..Self::default() }
     }
 }

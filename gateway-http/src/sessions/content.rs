@@ -47,18 +47,20 @@ pub(super) struct WireFile {
 impl Content {
     /// `None` when nothing is said.
     pub(super) fn of(parts: Vec<Part>) -> Option<Self> {
-        let mut kinds: Vec<Kind> = parts.into_iter().filter_map(|part| part.kind).collect();
-        match kinds.as_mut_slice() {
+        let mut parts: Vec<ContentPart> =
+            parts.into_iter().filter_map(|part| part.kind).filter_map(ContentPart::of).collect();
+        match parts.as_mut_slice() {
             [] => None,
-            [Kind::Text(text)] => Some(Self::Text(std::mem::take(text))),
-            [_, ..] => Some(Self::Parts(kinds.into_iter().map(ContentPart::from).collect())),
+            [ContentPart::Text { text }] => Some(Self::Text(std::mem::take(text))),
+            [_, ..] => Some(Self::Parts(parts)),
         }
     }
 }
 
-impl From<Kind> for ContentPart {
-    fn from(kind: Kind) -> Self {
-        match kind {
+impl ContentPart {
+    /// `None` for what was not said but thought.
+    fn of(kind: Kind) -> Option<Self> {
+        Some(match kind {
             Kind::Text(text) => Self::Text { text },
             Kind::Image(Image { url, detail }) => Self::ImageUrl { image_url: WireImage { url, detail } },
             Kind::Audio(Audio { data, format }) => Self::InputAudio { input_audio: WireAudio { data, format } },
@@ -66,6 +68,7 @@ impl From<Kind> for ContentPart {
                 Self::File { file: WireFile { filename, file_data: data, file_id } }
             }
             Kind::Refusal(refusal) => Self::Refusal { refusal },
-        }
+            Kind::Reasoning(_) => return None,
+        })
     }
 }

@@ -98,7 +98,12 @@ mod tests {
         let text = |text: &str| Kind::Text(text.to_owned());
         let named = Message { name: "Al".to_owned(), ..message(Role::User, vec![text("hi")]) };
         check(named, &json!({"role": "user", "name": "Al", "content": "hi"}));
-        let call = ToolCall { id: "call_1".to_owned(), name: "add".to_owned(), arguments: "{}".to_owned() };
+        let call = ToolCall {
+            id: "call_1".to_owned(),
+            name: "add".to_owned(),
+            arguments: "{}".to_owned(),
+            ..ToolCall::default()
+        };
         let calling = Message { tool_calls: vec![call], ..message(Role::Assistant, vec![]) };
         let shown = json!({"id": "call_1", "type": "function", "function": {"name": "add", "arguments": "{}"}});
         check(calling, &json!({"role": "assistant", "content": null, "tool_calls": [shown]}));

@@ -211,7 +211,8 @@ pub(crate) fn message(role: Role, text: &str) -> Message {
 }
 
 pub(crate) fn tool_call(id: &str) -> Message {
-    let call = ToolCall { id: id.to_owned(), name: "look".to_owned(), arguments: "{}".to_owned() };
+    let call =
+        ToolCall { id: id.to_owned(), name: "look".to_owned(), arguments: "{}".to_owned(), ..ToolCall::default() };
     Message { role: Role::Assistant.into(), tool_calls: vec![call], ..Message::default() }
 }
 

@@ -3,8 +3,8 @@
 use std::{pin::Pin, sync::Arc, time::Duration};
 
 use proto::agent::v1::{
-    AttachRequest, AttachResponse, CancelRequest, CancelResponse, ListAgentsRequest, ListAgentsResponse, RunEvent,
-    RunRequest, RunResponse,
+    AttachRequest, AttachResponse, CancelRequest, CancelResponse, ListAgentsRequest, ListAgentsResponse,
+    PreviewPromptRequest, PreviewPromptResponse, RunEvent, RunRequest, RunResponse,
     agent_runner_client::AgentRunnerClient,
     agent_runner_server::{AgentRunner, AgentRunnerServer},
     run_event::Kind,
@@ -54,6 +54,13 @@ impl AgentRunner for Scripted {
 
     async fn cancel(&self, _: Request<CancelRequest>) -> Result<Response<CancelResponse>, Status> {
         std::future::pending().await
+    }
+
+    async fn preview_prompt(
+        &self,
+        _: Request<PreviewPromptRequest>,
+    ) -> Result<Response<PreviewPromptResponse>, Status> {
+        Err(Status::unimplemented("not in this test"))
     }
 
     async fn list_agents(&self, _: Request<ListAgentsRequest>) -> Result<Response<ListAgentsResponse>, Status> {

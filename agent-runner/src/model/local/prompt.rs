@@ -107,10 +107,11 @@ fn turn(message: &Message) -> Result<Turn, Error> {
 }
 
 fn text(message: &Message) -> Result<String, Error> {
-    let texts = message.parts.iter().filter_map(|part| part.kind.as_ref()).map(|kind| match kind {
-        Kind::Text(text) | Kind::Refusal(text) => Ok(text.as_str()),
+    let texts = message.parts.iter().filter_map(|part| part.kind.as_ref()).filter_map(|kind| match kind {
+        Kind::Text(text) | Kind::Refusal(text) => Some(Ok(text.as_str())),
+        Kind::Reasoning(_) => None,
         Kind::Image(_) | Kind::Audio(_) | Kind::File(_) => {
-            Err(Error::InvalidRequest("the embedded model takes only text".to_owned()))
+            Some(Err(Error::InvalidRequest("the embedded model takes only text".to_owned())))
         }
     });
     Ok(texts.collect::<Result<Vec<_>, _>>()?.join("\n"))

@@ -182,8 +182,8 @@ impl Serialize for Content<'_> {
             Some(texts) => serializer.serialize_str(&texts.join("\n")),
             None => {
                 let mut parts = serializer.serialize_seq(None)?;
-                for kind in self.parts.iter().filter_map(|part| part.kind.as_ref()) {
-                    parts.serialize_element(&wire_part(kind))?;
+                for part in self.parts.iter().filter_map(|part| part.kind.as_ref()).filter_map(wire_part) {
+                    parts.serialize_element(&part)?;
                 }
                 parts.end()
             }
@@ -194,13 +194,15 @@ impl Serialize for Content<'_> {
 fn plain_text(part: &Part) -> Option<&str> {
     match &part.kind {
         Some(Kind::Text(text)) => Some(text),
-        Some(Kind::Image(_) | Kind::Audio(_) | Kind::File(_) | Kind::Refusal(_)) | None => None,
+        Some(Kind::Image(_) | Kind::Audio(_) | Kind::File(_) | Kind::Refusal(_) | Kind::Reasoning(_)) | None => None,
     }
 }
 
-fn wire_part(kind: &Kind) -> serde_json::Value {
+/// `None` for what another protocol's model thought.
+fn wire_part(kind: &Kind) -> Option<serde_json::Value> {
     let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-    match kind {
+    Some(match kind {
+        Kind::Reasoning(_) => return None,
         Kind::Text(text) => json!({"type": "text", "text": text}),
         Kind::Refusal(text) => json!({"type": "refusal", "refusal": text}),
         Kind::Image(image) => match given(&image.detail) {
@@ -216,7 +218,7 @@ fn wire_part(kind: &Kind) -> serde_json::Value {
                 fields.into_iter().filter_map(|(name, text)| Some((name.to_owned(), given(text)?.into()))).collect();
             json!({"type": "file", "file": fields})
         }
-    }
+    })
 }
 
 fn response_format(format: &ResponseFormat) -> Option<serde_json::Value> {

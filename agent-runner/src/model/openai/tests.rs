@@ -1,5 +1,7 @@
 //! What a provider sends, cut anywhere, becomes the same events.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use futures_util::StreamExt;
 use proto::{
@@ -129,7 +131,8 @@ fn a_prompt_is_written_as_the_api_wants_it() {
     let text = |text: &str| Part { kind: Some(Kind::Text(text.to_owned())) };
     let image = Part { kind: Some(Kind::Image(Image { url: "data:,x".to_owned(), detail: "low".to_owned() })) };
     let message = |role: Role, parts: Vec<Part>| Message { role: role.into(), parts, ..Message::default() };
-    let call = ToolCall { id: "c1".to_owned(), name: "f".to_owned(), arguments: "{}".to_owned() };
+    let call =
+        ToolCall { id: "c1".to_owned(), name: "f".to_owned(), arguments: "{}".to_owned(), ..ToolCall::default() };
     let request = Request {
         model: "m".to_owned(),
         messages: vec![
@@ -158,7 +161,9 @@ fn a_prompt_is_written_as_the_api_wants_it() {
             name: "f".to_owned(),
             parameters: r#"{"type":"object"}"#.to_owned(),
             ..FunctionTool::default()
-        }],
+        }]
+        .into(),
+        profile: Arc::default(),
         tool_choice: Some(ToolChoice { mode: Mode::Function.into(), name: "f".to_owned() }),
     };
     let body: Value = serde_json::from_slice(&request::body(&request, MaxTokensField::MaxTokens)).expect("valid JSON");

@@ -211,7 +211,7 @@ impl Script {
 }
 
 impl Model for Script {
-    fn stream(&self, _: model::Request) -> EventStream {
+    fn stream(&self, _: &model::Request) -> EventStream {
         let stop = TellsStop(self.stopped.clone());
         let end = self.end;
         let last = stream::once(async move {
@@ -244,7 +244,7 @@ pub(super) fn runner_called(name: &str, store: &FakeStore, script: Script) -> (A
     let id = "main".parse().expect("a valid id");
     let agent = Agent { id, name: String::new(), model, system_prompt: String::new() };
     let agents = Agents::new(vec![agent], 0).expect("one agent");
-    let provided = Provided { model: Arc::new(script), names: Arc::new(["m".to_owned()]) };
+    let provided = Provided { keys: vec![Arc::new(script)], names: Arc::new(["m".to_owned()]) };
     let models = HashMap::from([("fake".to_owned(), provided)]);
 
     let store = Layered::new(SessionStoreServer::new(store.clone()), 100);

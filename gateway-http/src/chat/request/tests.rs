@@ -103,7 +103,8 @@ fn messages_are_sorted_by_what_they_are_for() {
         {"role": "user", "content": [{"type": "text", "text": "and"}, {"input_text": "now?"}, {"type": "text", "text": ""}]},
     ]});
     let sorted = parse(&body).expect("a good request").messages;
-    let call = ToolCall { id: "c1".to_owned(), name: "f".to_owned(), arguments: "{}".to_owned() };
+    let call =
+        ToolCall { id: "c1".to_owned(), name: "f".to_owned(), arguments: "{}".to_owned(), ..ToolCall::default() };
     let expected = Messages {
         instructions: vec![text(Role::System, &["Be brief."]), text(Role::Developer, &["Be kind."])],
         history: vec![
