@@ -11,7 +11,16 @@ pub(crate) struct Agent {
     pub(crate) id: AgentId,
     pub(crate) name: String,
     pub(crate) model: ModelName,
+    /// The models that answer when that one does not, in their order.
+    pub(crate) fallbacks: Vec<ModelName>,
     pub(crate) system_prompt: String,
+}
+
+impl Agent {
+    /// The models that may answer, in the order in which they are asked.
+    pub(crate) fn models(&self) -> impl Iterator<Item = &ModelName> {
+        std::iter::once(&self.model).chain(&self.fallbacks)
+    }
 }
 
 /// All agents, in the configured order; never empty.

@@ -18,8 +18,11 @@ use shared::{
 
 use crate::{
     agents::{Agent, Agents, ModelName},
+    failover::{Failover, Patience},
     live::Keep,
-    service::{Service, Settings},
+    run::{self, Limits, Settings, ToolLimits},
+    service::{Capacity, Service},
+    tool::toolset::Tools,
     turn::{Store, StoreTimes},
 };
 use providers::Provider;
@@ -34,6 +37,9 @@ pub struct Config {
     agents: Agents,
     providers: BTreeMap<String, Provider>,
     settings: Settings,
+    idle_timeout: Duration,
+    patience: Patience,
+    capacity: Capacity,
     store: StoreTimes,
     runner: RunnerSection,
 }
@@ -79,11 +85,49 @@ struct Defaults {
     system_prompt: String,
     timeout_seconds: u64,
     idle_timeout_seconds: u64,
+    max_concurrent: usize,
+    max_queued: usize,
+    max_model_calls: u32,
+    max_tool_calls: u32,
+    max_parallel_tools: usize,
+    tool_timeout_seconds: u64,
+    tool_output_max_chars: usize,
+    model_retries: u32,
+    model_retry_max_delay_ms: u64,
+    compaction: Compaction,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Compaction {
+    reserve_tokens_floor: u64,
+    keep_recent_tokens: u64,
+}
+
+impl Default for Compaction {
+    fn default() -> Self {
+        Self { reserve_tokens_floor: 20_000, keep_recent_tokens: 20_000 }
+    }
 }
 
 impl Default for Defaults {
     fn default() -> Self {
-        Self { model: None, system_prompt: String::new(), timeout_seconds: 600, idle_timeout_seconds: 120 }
+        Self {
+            model: None,
+            system_prompt: String::new(),
+            timeout_seconds: 600,
+            idle_timeout_seconds: 120,
+            max_concurrent: 1024,
+            max_queued: 1024,
+            max_model_calls: 32,
+            max_tool_calls: 128,
+            max_parallel_tools: 8,
+            tool_timeout_seconds: 60,
+            tool_output_max_chars: 50_000,
+            model_retries: 2,
+            model_retry_max_delay_ms: 5_000,
+            compaction: Compaction::default(),
+        }
     }
 }
 
@@ -104,7 +148,7 @@ struct ListedAgent {
 #[serde(untagged, expecting = "expected `provider/model`, or an object with `primary`")]
 enum ModelChoice {
     Name(ModelName),
-    WithFallbacks { primary: ModelName },
+    WithFallbacks { primary: ModelName, fallbacks: Option<Vec<ModelName>> },
 }
 
 #[derive(Debug, Deserialize)]
@@ -177,20 +221,48 @@ impl Config {
         };
         let agents = agents(list, &defaults, &default_model)?;
         for (agent, key) in agents.iter().map(|agent| (agent, format!("agents.list ({})", agent.id))) {
-            if !providers.contains_key(&agent.model.provider) {
-                let reason = format!("there is no model provider `{}`", agent.model.provider);
-                return Err(Error::Invalid { key, reason });
+            for model in agent.models() {
+                if !providers.contains_key(&model.provider) {
+                    let reason = format!("there is no model provider `{}`", model.provider);
+                    return Err(Error::Invalid { key, reason });
+                }
             }
         }
         let settings = Settings {
             run_timeout: Duration::from_secs(defaults.timeout_seconds),
-            idle_timeout: Duration::from_secs(defaults.idle_timeout_seconds),
+            limits: Limits { model_calls: defaults.max_model_calls, tool_calls: defaults.max_tool_calls },
+            tools: ToolLimits {
+                timeout: Duration::from_secs(defaults.tool_timeout_seconds),
+                parallel: defaults.max_parallel_tools,
+                output_chars: defaults.tool_output_max_chars,
+            },
+            reserve_tokens: defaults.compaction.reserve_tokens_floor,
+            keep_recent_tokens: defaults.compaction.keep_recent_tokens,
         };
+        for (key, value) in [
+            ("agents.defaults.maxConcurrent", defaults.max_concurrent),
+            ("agents.defaults.maxModelCalls", defaults.max_model_calls as usize),
+            ("agents.defaults.maxParallelTools", defaults.max_parallel_tools),
+        ] {
+            if value == 0 {
+                return Err(Error::Invalid { key: key.to_owned(), reason: "must be at least 1".to_owned() });
+            }
+        }
+        let capacity = Capacity {
+            calls: runner.max_concurrent_calls,
+            running: defaults.max_concurrent,
+            waiting: defaults.max_queued,
+        };
+        let patience = Patience {
+            retries: defaults.model_retries,
+            longest_pause: Duration::from_millis(defaults.model_retry_max_delay_ms),
+        };
+        let idle_timeout = Duration::from_secs(defaults.idle_timeout_seconds);
         let store = StoreTimes {
             wait: Duration::from_millis(session.wait_ms),
             call_timeout: Duration::from_millis(store.call_timeout_ms),
         };
-        Ok(Self { agents, providers, settings, store, runner })
+        Ok(Self { agents, providers, settings, idle_timeout, patience, capacity, store, runner })
     }
 
     /// Where a runner of its own listens.
@@ -217,11 +289,16 @@ impl Config {
     /// `name` is what the session store knows it by: its URL, or for a runner that others cannot reach, any name that no
     /// other runner has.
     pub async fn build(self, store: SessionStoreClient<Transport>, name: &str) -> Result<Service, Error> {
-        let wanted = self.agents.iter().map(|agent| agent.model.provider.clone()).collect();
-        let models = providers::build(self.providers, &wanted, self.settings.idle_timeout).await?;
+        let wanted = self.agents.iter().flat_map(Agent::models).map(|model| model.provider.clone()).collect();
+        let models = providers::build(self.providers, &wanted, self.idle_timeout).await?;
         let store = Store::new(store, self.store, name);
         let keep = Keep { lifetime: Duration::from_millis(self.runner.kept_run_ms), bytes: self.runner.kept_run_bytes };
-        Ok(Service::new(self.agents, models, store, self.settings, self.runner.max_concurrent_calls, keep))
+        let shared = run::Shared {
+            failover: Failover::new(&models, self.patience),
+            tools: Tools::default(),
+            settings: self.settings,
+        };
+        Ok(Service::new(self.agents, models, store, shared, self.capacity, keep))
     }
 }
 
@@ -243,9 +320,18 @@ fn outward(unspecified: IpAddr) -> IpAddr {
 impl ModelChoice {
     fn primary(&self) -> ModelName {
         match self {
-            Self::Name(name) | Self::WithFallbacks { primary: name } => name.clone(),
+            Self::Name(name) | Self::WithFallbacks { primary: name, .. } => name.clone(),
         }
     }
+}
+
+/// The models to fall back on: an agent's own, even if there are none, else those of all agents.
+fn fallbacks(own: Option<&ModelChoice>, defaults: &Defaults) -> Vec<ModelName> {
+    let listed = |choice: &ModelChoice| match choice {
+        ModelChoice::Name(_) => None,
+        ModelChoice::WithFallbacks { fallbacks, .. } => fallbacks.clone(),
+    };
+    own.and_then(listed).or_else(|| defaults.model.as_ref().and_then(listed)).unwrap_or_default()
 }
 
 /// The agents of the list, or one called `main`. The default is the first that says so, else the first.
@@ -257,6 +343,7 @@ fn agents(list: Vec<ListedAgent>, defaults: &Defaults, default_model: &ModelName
             id: agent.id,
             name: agent.name,
             model: agent.model.as_ref().map_or_else(|| default_model.clone(), ModelChoice::primary),
+            fallbacks: fallbacks(agent.model.as_ref(), defaults),
             system_prompt: agent.system_prompt.unwrap_or_else(|| defaults.system_prompt.clone()),
         })
         .collect();
@@ -265,6 +352,7 @@ fn agents(list: Vec<ListedAgent>, defaults: &Defaults, default_model: &ModelName
             id: "main".parse().expect("`main` is a valid agent id"),
             name: String::new(),
             model: default_model.clone(),
+            fallbacks: fallbacks(None, defaults),
             system_prompt: defaults.system_prompt.clone(),
         });
     }

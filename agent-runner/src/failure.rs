@@ -21,6 +21,17 @@ pub(crate) enum Failure {
         /// What is wrong with it.
         reason: String,
     },
+    /// A fault of ours.
+    #[error("the agent runner met a fault of its own")]
+    Internal(&'static str),
+    /// None of several models answered.
+    #[error("no model answered: {reasons}")]
+    AllModels {
+        /// Why the first did not.
+        first: model::Error,
+        /// Why each did not.
+        reasons: String,
+    },
     /// The model did not answer.
     #[error(transparent)]
     Model(#[from] model::Error),
@@ -53,18 +64,14 @@ pub(crate) enum Failure {
 impl Failure {
     pub(crate) fn code(&self) -> FailureCode {
         match self {
+            Self::Internal(_) => FailureCode::Internal,
             Self::Invalid { .. } | Self::AlreadyCommitted => FailureCode::InvalidRequest,
             Self::SessionBusy(_) | Self::LeaseLost => FailureCode::SessionBusy,
             Self::Store(_) | Self::ShuttingDown => FailureCode::Unavailable,
-            Self::TimedOut(_) | Self::Model(model::Error::Idle(_) | model::Error::TimedOut) => FailureCode::Timeout,
+            Self::TimedOut(_) => FailureCode::Timeout,
             Self::Cancelled => FailureCode::Cancelled,
-            Self::Model(model::Error::RateLimited { .. }) => FailureCode::UpstreamRateLimit,
-            Self::Model(model::Error::Unauthorized) => FailureCode::UpstreamAuth,
-            Self::Model(model::Error::QuotaExceeded) => FailureCode::InsufficientQuota,
-            Self::Model(model::Error::InvalidRequest(_)) => FailureCode::UpstreamInvalidRequest,
-            Self::Model(model::Error::ContextLengthExceeded(_)) => FailureCode::ContextLengthExceeded,
-            Self::Model(model::Error::Failed(_)) => FailureCode::UpstreamError,
-            Self::StoreOverloaded | Self::Model(model::Error::Overloaded) => FailureCode::Overloaded,
+            Self::StoreOverloaded => FailureCode::Overloaded,
+            Self::Model(error) | Self::AllModels { first: error, .. } => code(error),
         }
     }
 
@@ -76,32 +83,65 @@ impl Failure {
             | Self::Store(_)
             | Self::TimedOut(_)
             | Self::ShuttingDown => true,
-            Self::Invalid { .. } | Self::AlreadyCommitted | Self::Cancelled => false,
-            Self::Model(error) => match error {
-                model::Error::RateLimited { .. }
-                | model::Error::Failed(_)
-                | model::Error::Idle(_)
-                | model::Error::TimedOut
-                | model::Error::Overloaded => true,
-                model::Error::Unauthorized
-                | model::Error::QuotaExceeded
-                | model::Error::InvalidRequest(_)
-                | model::Error::ContextLengthExceeded(_) => false,
-            },
+            Self::Internal(_) | Self::Invalid { .. } | Self::AlreadyCommitted | Self::Cancelled => false,
+            Self::Model(error) | Self::AllModels { first: error, .. } => is_retryable(error),
         }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Model(error) | Self::AllModels { first: error, .. } => error.retry_after(),
+            Self::Internal(_)
+            | Self::Invalid { .. }
+            | Self::SessionBusy(_)
+            | Self::LeaseLost
+            | Self::AlreadyCommitted
+            | Self::StoreOverloaded
+            | Self::Store(_)
+            | Self::TimedOut(_)
+            | Self::Cancelled
+            | Self::ShuttingDown => None,
+        }
+    }
+}
+
+fn code(error: &model::Error) -> FailureCode {
+    match error {
+        model::Error::Idle(_) | model::Error::TimedOut => FailureCode::Timeout,
+        model::Error::RateLimited { .. } => FailureCode::UpstreamRateLimit,
+        model::Error::Unauthorized => FailureCode::UpstreamAuth,
+        model::Error::QuotaExceeded => FailureCode::InsufficientQuota,
+        model::Error::InvalidRequest(_) => FailureCode::UpstreamInvalidRequest,
+        model::Error::ContextLengthExceeded(_) => FailureCode::ContextLengthExceeded,
+        model::Error::Failed(_) => FailureCode::UpstreamError,
+        model::Error::Overloaded => FailureCode::Overloaded,
+    }
+}
+
+fn is_retryable(error: &model::Error) -> bool {
+    match error {
+        model::Error::RateLimited { .. }
+        | model::Error::Failed(_)
+        | model::Error::Idle(_)
+        | model::Error::TimedOut
+        | model::Error::Overloaded => true,
+        model::Error::Unauthorized
+        | model::Error::QuotaExceeded
+        | model::Error::InvalidRequest(_)
+        | model::Error::ContextLengthExceeded(_) => false,
     }
 }
 
 impl From<&Failure> for Failed {
     fn from(failure: &Failure) -> Self {
-        let retry_after =
-            if let Failure::Model(model::Error::RateLimited { retry_after }) = failure { *retry_after } else { None };
         let param = if let Failure::Invalid { param, .. } = failure { *param } else { "" };
         Self {
             code: failure.code().into(),
             message: failure.to_string(),
             retryable: failure.is_retryable(),
-            retry_after_ms: retry_after.map_or(0, |after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX)),
+            retry_after_ms: failure
+                .retry_after()
+                .map_or(0, |after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX)),
             param: param.to_owned(),
         }
     }

@@ -3,6 +3,8 @@
 
 mod agents;
 mod config;
+mod conversation;
+mod failover;
 mod failure;
 mod live;
 pub mod model;
@@ -10,6 +12,7 @@ mod prompt;
 mod resumable;
 mod run;
 mod service;
+mod slots;
 mod tool;
 mod turn;
 

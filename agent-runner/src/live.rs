@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use crate::resumable::Log;
+use crate::{resumable::Log, slots::Ticket};
 
 /// How many bytes of memory one resumable run's events may take, about. The session store takes more.
 const MAX_RUN_BYTES: usize = 16 * 1024 * 1024;
@@ -19,8 +19,6 @@ const MAX_RUN_BYTES: usize = 16 * 1024 * 1024;
 /// Which runs there are. Touched when a run begins and ends, never while it streams.
 pub(crate) struct Live {
     runs: Mutex<Runs>,
-    /// How many may go on at once, whether anybody reads them or not.
-    max_live: usize,
     keep: Keep,
 }
 
@@ -62,9 +60,16 @@ struct Kept {
 /// What comes of a run that is to be entered.
 pub(crate) enum Entered {
     /// It is new.
-    New(Registration, Arc<Log>),
+    New(New),
     /// It is known.
     Known(Arc<Log>),
+}
+
+/// A new run that can be resumed.
+pub(crate) struct New {
+    pub(crate) registration: Registration,
+    pub(crate) log: Arc<Log>,
+    pub(crate) ticket: Ticket,
 }
 
 /// A run's place among the live ones, given up when this is dropped.
@@ -76,8 +81,8 @@ pub(crate) struct Registration {
 }
 
 impl Live {
-    pub(crate) fn new(max_live: usize, keep: Keep) -> Self {
-        Self { runs: Mutex::default(), max_live, keep }
+    pub(crate) fn new(keep: Keep) -> Self {
+        Self { runs: Mutex::default(), keep }
     }
 
     /// Enters a run that cannot be resumed; a run with the same id must not be known.
@@ -90,20 +95,24 @@ impl Live {
     }
 
     /// Enters a run that can be resumed, unless it is known. `ALREADY_EXISTS` when another one has its id, and
-    /// `RESOURCE_EXHAUSTED` when as many go on as may.
-    pub(crate) fn enter_resumable(self: &Arc<Self>, run_id: &str, fingerprint: &Bytes) -> Result<Entered, Status> {
+    /// what `admit` says when it does not let a new one in.
+    pub(crate) fn enter_resumable(
+        self: &Arc<Self>,
+        run_id: &str,
+        fingerprint: &Bytes,
+        admit: impl FnOnce() -> Result<Ticket, Status>,
+    ) -> Result<Entered, Status> {
         let mut runs = self.runs();
         runs.forget_expired();
         match runs.by_id.get(run_id).map(|entry| &entry.resumable) {
             Some(Some(known)) if known.fingerprint == *fingerprint => Ok(Entered::Known(known.log.clone())),
             Some(_) => Err(is_another(run_id)),
-            None if runs.by_id.len() - runs.kept.len() >= self.max_live => {
-                Err(Status::resource_exhausted("the runner has as many runs in flight as it may"))
-            }
             None => {
+                let ticket = admit()?;
                 let log = Arc::new(Log::new(MAX_RUN_BYTES));
                 let resumable = Known { fingerprint: fingerprint.clone(), log: log.clone() };
-                Ok(Entered::New(self.register(&mut runs, run_id, Some(resumable)), log))
+                let registration = self.register(&mut runs, run_id, Some(resumable));
+                Ok(Entered::New(New { registration, log, ticket }))
             }
         }
     }

@@ -110,6 +110,54 @@ pub enum Error {
     Overloaded,
 }
 
+/// The kinds of [`Error`] that a caller treats alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Class {
+    RateLimit,
+    Auth,
+    Billing,
+    Overloaded,
+    Timeout,
+    ContextOverflow,
+    BadRequest,
+    Network,
+}
+
+impl Class {
+    /// For logs and traces.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::RateLimit => "rate_limit",
+            Self::Auth => "auth",
+            Self::Billing => "billing",
+            Self::Overloaded => "overloaded",
+            Self::Timeout => "timeout",
+            Self::ContextOverflow => "context_overflow",
+            Self::BadRequest => "bad_request",
+            Self::Network => "network",
+        }
+    }
+}
+
+impl Error {
+    pub(crate) fn class(&self) -> Class {
+        match self {
+            Self::RateLimited { .. } => Class::RateLimit,
+            Self::Unauthorized => Class::Auth,
+            Self::QuotaExceeded => Class::Billing,
+            Self::InvalidRequest(_) => Class::BadRequest,
+            Self::ContextLengthExceeded(_) => Class::ContextOverflow,
+            Self::Failed(_) => Class::Network,
+            Self::Idle(_) | Self::TimedOut => Class::Timeout,
+            Self::Overloaded => Class::Overloaded,
+        }
+    }
+
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        if let Self::RateLimited { retry_after } = self { *retry_after } else { None }
+    }
+}
+
 /// An answer as it comes. It ends after [`Event::Finished`], or with an error.
 pub type EventStream = Pin<Box<dyn Stream<Item = Result<Event, Error>> + Send>>;
 

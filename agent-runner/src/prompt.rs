@@ -4,19 +4,13 @@ use proto::session::v1::{Message, Part, Role, part::Kind};
 
 /// The whole prompt, in order. Everything that instructs becomes one system message, since many models take no second
 /// one; every other message keeps its place and role.
-pub(crate) fn build(
-    system_prompt: &str,
-    instructions: &[Message],
-    transcript: &[Message],
-    new: &[Message],
-) -> Vec<Message> {
-    let mut prompt = Vec::with_capacity(1 + transcript.len() + new.len());
-    let instructions = system(system_prompt, instructions);
-    if !instructions.is_empty() {
-        prompt.push(Message { role: Role::System.into(), parts: vec![text(instructions)], ..Message::default() });
+pub(crate) fn build<'a>(system: &str, conversation: impl IntoIterator<Item = &'a Message>) -> Vec<Message> {
+    let mut prompt = Vec::new();
+    if !system.is_empty() {
+        prompt.push(Message { role: Role::System.into(), parts: vec![text(system.to_owned())], ..Message::default() });
     }
     let mut unanswered: Vec<&str> = Vec::new();
-    for message in transcript.iter().chain(new).filter(|message| is_worth_sending(message)) {
+    for message in conversation.into_iter().filter(|message| is_worth_sending(message)) {
         if message.role() == Role::Tool {
             unanswered.retain(|id| *id != message.tool_call_id);
         } else {
@@ -39,7 +33,8 @@ pub(crate) fn text(text: String) -> Part {
     Part { kind: Some(Kind::Text(text)) }
 }
 
-fn system(system_prompt: &str, instructions: &[Message]) -> String {
+/// What instructs the model: the agent's own prompt, then what the client adds.
+pub(crate) fn system(system_prompt: &str, instructions: &[Message]) -> String {
     let mut texts = vec![system_prompt.trim()];
     for part in instructions.iter().flat_map(|message| &message.parts) {
         if let Some(Kind::Text(text)) = &part.kind {
@@ -77,7 +72,7 @@ mod tests {
             message(Role::Assistant, "hello"),
             message(Role::User, "bye"),
         ];
-        assert_eq!(build("You are beta.", &instructions, &transcript, &new), expected);
+        assert_eq!(build(&system("You are beta.", &instructions), transcript.iter().chain(&new)), expected);
     }
 
     #[test]
@@ -99,12 +94,12 @@ mod tests {
             result("b", "(no result)"),
             message(Role::User, "never mind"),
         ];
-        assert_eq!(build("", &[], &transcript, &new), expected);
+        assert_eq!(build("", transcript.iter().chain(&new)), expected);
     }
 
     #[test]
     fn without_instructions_there_is_no_system_message() {
         let new = [message(Role::User, "hi")];
-        assert_eq!(build(" ", &[], &[], &new), new);
+        assert_eq!(build(&system(" ", &[]), &new), new);
     }
 }

@@ -1,56 +1,88 @@
-//! One run: a task that takes a turn, asks the model, streams what happens, and keeps the turn or gives it up.
+//! One run: a task that takes a turn, drives the agent loop, streams what happens, and keeps the turn or gives it up.
 
 mod answer;
+mod ask;
+mod call;
 mod events;
+mod machine;
+mod sum_up;
+mod toolbox;
 
 use std::{
-    pin::pin,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use futures_util::StreamExt;
 use proto::{
-    agent::v1::{Failed, Finished, RunRequest, Started, run_event::Kind},
-    session::v1::Message,
+    agent::v1::{Failed, FinishReason, Finished, RunRequest, Started, run_event::Kind},
+    session::v1::{Message, Usage},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, Span, field::Empty};
+use tracing::{Span, field::Empty};
 
 use crate::{
-    agents::{Agent, ModelName},
+    agents::Agent,
+    conversation::{self, Conversation, Room},
+    failover::{Candidate, Failover},
     failure::Failure,
-    model::{self, Model},
-    prompt,
+    model, prompt,
+    slots::Ticket,
+    tool::{RunFacts, toolset::Tools},
     turn::{Store, Transcript, Turn},
 };
-use answer::Answer;
+use machine::{Action, Input, Machine};
+use toolbox::Toolbox;
 
+pub(crate) use ask::Voice;
+pub(crate) use call::ToolLimits;
 pub(crate) use events::{Events, channel};
+pub(crate) use machine::Limits;
 
-/// How long an answer that has ended is waited for to say what it cost.
-const USAGE_WAIT: Duration = Duration::from_secs(2);
+/// What all runs of a runner share.
+pub(crate) struct Shared {
+    pub(crate) failover: Failover,
+    pub(crate) tools: Tools,
+    pub(crate) settings: Settings,
+}
+
+/// How runs behave.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    /// The longest that a run may take.
+    pub(crate) run_timeout: Duration,
+    pub(crate) limits: Limits,
+    pub(crate) tools: ToolLimits,
+    /// Tokens of a model's context that are left free; at most a quarter of it.
+    pub(crate) reserve_tokens: u64,
+    /// Tokens of the newest messages that are never summed up; at most a quarter of the context.
+    pub(crate) keep_recent_tokens: u64,
+}
+
+impl Settings {
+    /// How much of a conversation a model takes.
+    fn room(&self, profile: &model::Profile) -> Room {
+        let context = profile.context_window;
+        let at_most_a_quarter = |tokens: u64| tokens.min(context / 4);
+        Room {
+            context,
+            reserve: at_most_a_quarter(self.reserve_tokens),
+            keep: at_most_a_quarter(self.keep_recent_tokens),
+        }
+    }
+}
 
 /// A run that has not begun.
 pub(crate) struct Run {
-    request: RunRequest,
-    agent: Arc<Agent>,
-    model_name: ModelName,
-    model: Arc<dyn Model>,
-    session: Option<Session>,
-    events: Events,
-}
-
-/// The session that a run belongs to, and its turn once that has begun.
-pub(crate) struct Session {
-    store: Store,
-    turn: Option<Turn>,
-}
-
-impl Session {
-    pub(crate) fn new(store: Store) -> Self {
-        Self { store, turn: None }
-    }
+    pub(crate) request: RunRequest,
+    pub(crate) agent: Arc<Agent>,
+    /// The models that may answer, in the order in which they are asked; never empty.
+    pub(crate) candidates: Vec<Candidate>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) ticket: Ticket,
+    /// The session store, unless the run is stateless.
+    pub(crate) store: Option<Store>,
+    pub(crate) events: Events,
+    pub(crate) voice: Voice,
 }
 
 /// What ends a run before its time.
@@ -74,9 +106,10 @@ impl Cancelled {
 
 /// A run that has its answer.
 struct Answered {
-    /// What is new to the transcript before the answer.
+    /// What is new to the transcript.
     messages: Vec<Message>,
-    answer: Answer,
+    reason: FinishReason,
+    usage: Usage,
 }
 
 /// A run that is over, whose callers are still to be told.
@@ -96,17 +129,6 @@ impl Ended {
 }
 
 impl Run {
-    pub(crate) fn new(
-        request: RunRequest,
-        agent: Arc<Agent>,
-        model_name: ModelName,
-        model: Arc<dyn Model>,
-        session: Option<Session>,
-        events: Events,
-    ) -> Self {
-        Self { request, agent, model_name, model, session, events }
-    }
-
     /// The span that the run happens in, a child of the current one.
     pub(crate) fn span(&self) -> Span {
         tracing::info_span!(
@@ -123,12 +145,13 @@ impl Run {
     /// Runs to the end, whatever it is. Afterwards the turn is kept or given up; the last event is still to be told.
     ///
     /// A run can be cancelled or time out only while it answers; a whole answer is always kept.
-    pub(crate) async fn execute(mut self, timeout: Duration, cancelled: Cancelled) -> Ended {
-        let outcome = match self.answer(timeout, &cancelled).await {
-            Ok(answered) => self.keep(answered).await,
+    pub(crate) async fn execute(mut self, cancelled: Cancelled) -> Ended {
+        let mut turn = None;
+        let outcome = match self.answer(&mut turn, &cancelled).await {
+            Ok(answered) => self.keep(turn.take(), answered).await,
             Err(failure) => Err(failure),
         };
-        if let Some(turn) = self.session.as_mut().and_then(|session| session.turn.take()) {
+        if let Some(turn) = turn {
             turn.abandon().await;
         }
         if let Err(failure) = &outcome {
@@ -137,57 +160,119 @@ impl Run {
         Ended { events: self.events, outcome }
     }
 
-    async fn answer(&mut self, timeout: Duration, cancelled: &Cancelled) -> Result<Answered, Failure> {
-        let drive = async {
-            let transcript = self.begin().await?;
-            self.drive(transcript).await
-        };
+    async fn answer(&mut self, turn: &mut Option<Turn>, cancelled: &Cancelled) -> Result<Answered, Failure> {
+        let timeout = self.shared.settings.run_timeout;
+        let take_turn = tokio::time::timeout(timeout, self.take_turn(turn));
         tokio::select! {
             biased;
             failure = cancelled.wait() => Err(failure),
-            answered = tokio::time::timeout(timeout, drive) => answered.unwrap_or(Err(Failure::TimedOut(timeout))),
+            answered = take_turn => answered.unwrap_or(Err(Failure::TimedOut(timeout))),
         }
     }
 
-    async fn keep(&mut self, answered: Answered) -> Result<Finished, Failure> {
-        let Answered { mut messages, answer } = answered;
-        let (message, reason, usage) = answer.into_parts();
+    async fn keep(&mut self, turn: Option<Turn>, answered: Answered) -> Result<Finished, Failure> {
+        let Answered { messages, reason, usage } = answered;
         let finished = Finished { reason: reason.into(), usage: Some(usage) };
-        if let Some(turn) = self.session.as_mut().and_then(|session| session.turn.take()) {
-            messages.push(message);
+        if let Some(turn) = turn {
             turn.commit(messages, usage, self.events.outcome(&Kind::Finished(finished))).await?;
         }
         Ok(finished)
     }
 
-    /// Begins the session's turn and returns its transcript; without a session there is none. A call that is dropped
-    /// leaves the session's line, and the store takes back a lease that it has granted meanwhile.
-    async fn begin(&mut self) -> Result<Transcript, Failure> {
-        let Some(session) = &mut self.session else { return Ok(Transcript::default()) };
-        let begin = session.store.begin(&self.request.session_key, self.agent.id.as_str(), &self.request.run_id);
-        let (turn, transcript) = begin.await?;
-        session.turn = Some(turn);
-        Ok(transcript)
+    /// Begins the session's turn, and drives the loop for as long as the turn's lease can be kept.
+    ///
+    /// A `begin` that is dropped leaves the session's line, and the store takes back a lease that it has granted
+    /// meanwhile.
+    async fn take_turn(&mut self, turn: &mut Option<Turn>) -> Result<Answered, Failure> {
+        let toolbox = self.toolbox().await?;
+        let Some(store) = &self.store else { return self.drive(Transcript::default(), toolbox).await };
+        let begin = store.begin(&self.request.session_key, self.agent.id.as_str(), &self.request.run_id);
+        let (begun, transcript) = begin.await?;
+        let turn = turn.insert(begun);
+        tokio::select! {
+            biased;
+            answered = self.drive(transcript, toolbox) => answered,
+            failure = turn.keep() => Err(failure),
+        }
     }
 
-    async fn drive(&mut self, transcript: Transcript) -> Result<Answered, Failure> {
-        let model = self.model_name.to_string();
-        self.events.send(Kind::Started(Started { model, started_at_ms: now_ms() })).await?;
+    async fn toolbox(&mut self) -> Result<Toolbox, Failure> {
+        let own = self.shared.tools.for_run(&self.agent.id, &self.candidates[0].name).await;
+        let client = std::mem::take(&mut self.request.tools);
+        Toolbox::new(own, client, self.request.tool_choice.take())
+    }
+
+    /// The loop's shell: does what the machine says, and tells it what came of it.
+    async fn drive(&mut self, transcript: Transcript, toolbox: Toolbox) -> Result<Answered, Failure> {
+        let _slot = self.ticket.slot().await;
+        let first = self.candidates[0].name.clone();
+        self.events.send(Kind::Started(Started { model: first.to_string(), started_at_ms: now_ms() })).await?;
         let new = self.new_messages(transcript.message_count == 0);
         if new.is_empty() {
             let reason = "nothing follows the last assistant message".to_owned();
             return Err(Failure::Invalid { param: "messages", reason });
         }
-        let question = model::Request {
-            model: self.model_name.model.clone(),
-            messages: prompt::build(&self.agent.system_prompt, &self.request.instructions, &transcript.window, &new),
-            options: self.request.options.take().unwrap_or_default(),
-            tools: std::mem::take(&mut self.request.tools).into(),
-            tool_choice: self.request.tool_choice.take(),
-            profile: Arc::default(),
+        let facts = RunFacts {
+            run_id: self.request.run_id.as_str().into(),
+            agent_id: self.agent.id.clone(),
+            session_key: (!self.request.stateless).then(|| self.request.session_key.as_str().into()),
+            model: first.clone(),
+            message_count: transcript.message_count,
         };
-        let answer = self.ask_holding_the_lease(question).await?;
-        Ok(Answered { messages: new, answer })
+        let system = prompt::system(&self.agent.system_prompt, &self.request.instructions);
+        let mut conversation = Conversation::new(transcript.window, overhead(&system, &toolbox));
+        new.into_iter().for_each(|message| conversation.push(message));
+        let profile = self.candidates[0].provided.profile(&first.model);
+        let settings = self.shared.settings;
+        let mut machine = Machine::new(conversation, settings.limits, settings.room(&profile));
+        let mut question = model::Request {
+            options: self.request.options.take().unwrap_or_default(),
+            tools: toolbox.definitions().clone(),
+            profile,
+            ..model::Request::default()
+        };
+        let mut usage = Usage::default();
+        let mut action = machine.begin();
+        loop {
+            action = match action {
+                Action::Ask(offer) => {
+                    question.messages = prompt::build(&system, machine.conversation().visible());
+                    question.tool_choice = toolbox.choice(offer);
+                    let asked = self.ask(&mut question, &toolbox, machine.can_shrink()).await;
+                    machine.step(match asked {
+                        Ok(answered) => {
+                            add(&mut usage, &answered.usage);
+                            Input::Answered(answered)
+                        }
+                        Err(failure @ Failure::Model(model::Error::ContextLengthExceeded(_))) => {
+                            Input::Overflowed(failure)
+                        }
+                        Err(failure) => Input::Stopped(failure),
+                    })
+                }
+                Action::Call(pending) => {
+                    self.voice.pause();
+                    self.events.send(Kind::Usage(usage)).await?;
+                    self.call(&mut machine, pending, &toolbox, &facts).await?
+                }
+                Action::SumUp { keep } => {
+                    let summed_up = self.sum_up(machine.conversation(), keep, &question).await;
+                    machine.step(match summed_up {
+                        Ok((summary, cost)) => {
+                            add(&mut usage, &cost);
+                            Input::SummedUp(summary)
+                        }
+                        Err(failure) => Input::Stopped(failure),
+                    })
+                }
+                Action::Wait => return Err(Failure::Internal("the agent loop waits for nothing")),
+                Action::Finish(reason) => {
+                    let messages = machine.into_conversation().into_turn();
+                    return Ok(Answered { messages, reason, usage });
+                }
+                Action::Fail(failure) => return Err(failure),
+            };
+        }
     }
 
     /// What this turn adds before the answer. The client's history counts only where nothing is kept yet: a client
@@ -197,68 +282,19 @@ impl Run {
         let input = std::mem::take(&mut self.request.input);
         if is_transcript_empty { history.into_iter().chain(input).collect() } else { input }
     }
-
-    async fn ask_holding_the_lease(&mut self, question: model::Request) -> Result<Answer, Failure> {
-        let span = self.chat_span();
-        let stream = span.in_scope(|| self.model.stream(&question));
-        let ask = ask(stream, &mut self.events).instrument(span.clone());
-        let answer = match self.session.as_ref().and_then(|session| session.turn.as_ref()) {
-            None => ask.await,
-            Some(turn) => {
-                let ask = pin!(ask);
-                tokio::select! {
-                    biased;
-                    answer = ask => answer,
-                    failure = turn.keep() => Err(failure),
-                }
-            }
-        };
-        match &answer {
-            Ok(answer) => answer.record(&span),
-            Err(_) => {
-                span.record("otel.status_code", "error");
-            }
-        }
-        answer
-    }
-
-    fn chat_span(&self) -> Span {
-        tracing::info_span!(
-            "chat",
-            otel.name = format_args!("chat {}", self.model_name.model),
-            otel.kind = "client",
-            otel.status_code = Empty,
-            gen_ai.operation.name = "chat",
-            gen_ai.provider.name = self.model_name.provider,
-            gen_ai.request.model = self.model_name.model,
-            gen_ai.response.finish_reasons = Empty,
-            gen_ai.usage.input_tokens = Empty,
-            gen_ai.usage.output_tokens = Empty,
-        )
-    }
 }
 
-/// Reads the answer to its end. What goes wrong after the model has said why it ended changes nothing any more; only
-/// the usage may be missing.
-async fn ask(mut stream: model::EventStream, events: &mut Events) -> Result<Answer, Failure> {
-    let mut answer = Answer::default();
-    loop {
-        let event = if answer.has_ended() {
-            tokio::time::timeout(USAGE_WAIT, stream.next()).await.unwrap_or(None)
-        } else {
-            stream.next().await
-        };
-        match event {
-            Some(Ok(event)) => {
-                if let Some(kind) = answer.take(event) {
-                    events.send(kind).await?;
-                }
-            }
-            Some(Err(_)) if answer.has_ended() => return answer.finished(),
-            Some(Err(error)) => return Err(error.into()),
-            None => return answer.finished(),
-        }
-    }
+/// About how many tokens every prompt has beside its conversation.
+fn overhead(system: &str, toolbox: &Toolbox) -> u64 {
+    let tools = toolbox.definitions().iter().flat_map(|tool| [&tool.name, &tool.description, &tool.parameters]);
+    conversation::text_tokens(system) + tools.map(|text| conversation::text_tokens(text)).sum::<u64>()
+}
+
+fn add(sum: &mut Usage, usage: &Usage) {
+    sum.prompt_tokens += usage.prompt_tokens;
+    sum.completion_tokens += usage.completion_tokens;
+    sum.cached_tokens += usage.cached_tokens;
+    sum.reasoning_tokens += usage.reasoning_tokens;
 }
 
 fn now_ms() -> u64 {
@@ -274,9 +310,11 @@ pub(crate) fn log(run_id: &str, failure: &Failure) {
         Failure::Invalid { .. } | Failure::AlreadyCommitted => {
             tracing::info!(run.id = run_id, %failure, "the run was refused");
         }
+        Failure::Internal(fault) => tracing::error!(run.id = run_id, fault, "the run met a fault of ours"),
         Failure::Store(status) => tracing::error!(run.id = run_id, %status, "the session store failed a run"),
         // The message may quote the provider, and the provider the prompt.
         Failure::Model(_)
+        | Failure::AllModels { .. }
         | Failure::SessionBusy(_)
         | Failure::StoreOverloaded
         | Failure::LeaseLost

@@ -31,24 +31,28 @@ use tracing::Instrument;
 
 use crate::{
     agents::{Agent, Agents, ModelName},
-    config::{Models, Provided},
+    config::Models,
+    failover::Candidate,
     failure::{Failure, invalid_argument},
-    live::{Entered, Keep, Live, Registration},
+    live::{Entered, Keep, Live, New, Registration},
     resumable::{Record, Resumable, outcome, peers},
-    run::{self, Cancelled, Run, Session},
+    run::{self, Cancelled, Run, Shared, Voice},
+    slots::{Slots, Ticket},
     turn::Store,
 };
 
 const MAX_RUN_ID_BYTES: usize = 128;
 const MAX_FINGERPRINT_BYTES: usize = 64;
 
-/// How runs behave.
-#[derive(Clone, Debug)]
-pub(crate) struct Settings {
-    /// The longest that a run may take.
-    pub(crate) run_timeout: Duration,
-    /// The longest that a model may be silent.
-    pub(crate) idle_timeout: Duration,
+/// How much a runner does at a time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Capacity {
+    /// Calls, runs included.
+    pub(crate) calls: usize,
+    /// Runs that go on.
+    pub(crate) running: usize,
+    /// Runs that wait for one of those to end.
+    pub(crate) waiting: usize,
 }
 
 /// The agent runner; cheap to clone.
@@ -61,7 +65,8 @@ struct Inner {
     agents: Agents,
     models: Models,
     store: Store,
-    settings: Settings,
+    shared: Arc<Shared>,
+    slots: Slots,
     max_concurrent_calls: usize,
     live: Arc<Live>,
     tasks: TaskTracker,
@@ -73,8 +78,8 @@ impl Service {
         agents: Agents,
         models: Models,
         store: Store,
-        settings: Settings,
-        max_concurrent_calls: usize,
+        shared: Shared,
+        capacity: Capacity,
         keep: Keep,
     ) -> Self {
         Self {
@@ -82,9 +87,10 @@ impl Service {
                 agents,
                 models,
                 store,
-                settings,
-                max_concurrent_calls,
-                live: Arc::new(Live::new(max_concurrent_calls, keep)),
+                shared: Arc::new(shared),
+                slots: Slots::new(capacity.running, capacity.waiting),
+                max_concurrent_calls: capacity.calls,
+                live: Arc::new(Live::new(keep)),
                 tasks: TaskTracker::new(),
                 stop: CancellationToken::new(),
             }),
@@ -122,29 +128,33 @@ impl Service {
         })
     }
 
-    /// The model that answers: the one that the request names, or the agent's own.
-    fn model(&self, agent: &Agent, asked_for: &str) -> Result<(ModelName, &Provided), Status> {
+    /// The models that may answer: the one that the request names or the agent's own, then those to fall back on.
+    fn candidates(&self, agent: &Agent, asked_for: &str) -> Result<Vec<Candidate>, Status> {
         let invalid = |reason: String| invalid_argument("x-clawdbot-model", &reason);
-        let name = if asked_for.is_empty() {
+        let first = if asked_for.is_empty() {
             agent.model.clone()
         } else {
             asked_for.parse::<ModelName>().map_err(|error| invalid(error.to_string()))?
         };
-        let provided = self.inner.models.get(&name.provider);
-        let provided = provided.ok_or_else(|| invalid(format!("there is no model provider `{}`", name.provider)))?;
-        let is_listed = provided.names.is_empty() || provided.names.contains(&name.model);
+        let provided = self.inner.models.get(&first.provider);
+        let provided = provided.ok_or_else(|| invalid(format!("there is no model provider `{}`", first.provider)))?;
+        let is_listed = provided.names.is_empty() || provided.names.contains(&first.model);
         if !asked_for.is_empty() && !is_listed {
-            return Err(invalid(format!("the provider `{}` has no model `{}`", name.provider, name.model)));
+            return Err(invalid(format!("the provider `{}` has no model `{}`", first.provider, first.model)));
         }
-        Ok((name, provided))
+        let fallbacks = agent.fallbacks.iter().filter(|name| **name != first).filter_map(|name| {
+            let provided = self.inner.models.get(&name.provider)?.clone();
+            Some(Candidate { name: name.clone(), provided })
+        });
+        let fallbacks: Vec<Candidate> = fallbacks.collect();
+        Ok([Candidate { name: first, provided: provided.clone() }].into_iter().chain(fallbacks).collect())
     }
 
     /// Has a run go on by itself, whose events go to its one reader.
     fn start(&self, run: Run, registration: Registration) {
         let (span, stop) = (run.span(), self.stop(&registration));
-        let timeout = self.inner.settings.run_timeout;
         let task = async move {
-            run.execute(timeout, stop).await.tell();
+            run.execute(stop).await.tell();
             drop(registration);
         };
         self.inner.tasks.spawn(task.instrument(span));
@@ -153,8 +163,7 @@ impl Service {
     /// Has a run go on by itself that outlives its readers.
     fn start_resumable(&self, run: Run, resumable: Resumable) {
         let (span, stop) = (run.span(), self.stop(&resumable.registration));
-        let timeout = self.inner.settings.run_timeout;
-        let task = resumable.drive(run, async move |run| run.execute(timeout, stop).await);
+        let task = resumable.drive(run, async move |run| run.execute(stop).await);
         self.inner.tasks.spawn(task.instrument(span));
     }
 
@@ -239,24 +248,29 @@ impl AgentRunner for Service {
         let request = request.into_inner();
         check(&request)?;
         let agent = self.agent(&request.agent_id)?.clone();
-        let (model_name, provided) = self.model(&agent, &request.model)?;
-        let (model, store) = (provided.keys[0].clone(), self.inner.store.clone());
-        let session = (!request.stateless).then(|| Session::new(store.clone()));
+        let candidates = self.candidates(&agent, &request.model)?;
+        let store = (!request.stateless).then(|| self.inner.store.clone());
+        let shared = self.inner.shared.clone();
+        let run = |request: RunRequest, ticket: Ticket, events: run::Events| {
+            let store = store.clone();
+            Run { request, agent, candidates, shared, ticket, store, events, voice: Voice::default() }
+        };
         if request.fingerprint.is_empty() {
+            let ticket = self.inner.slots.admit()?;
             let registration = self.inner.live.enter(&request.run_id)?;
             let cancel = registration.cancelled().clone().drop_guard();
             let (sender, events) = run::channel();
-            self.start(Run::new(request, agent, model_name, model, session, sender), registration);
+            self.start(run(request, ticket, sender), registration);
             return Ok(Response::new(Box::pin(Events { events, has_ended: false, _cancel: cancel })));
         }
-        let log = match self.inner.live.enter_resumable(&request.run_id, &request.fingerprint)? {
+        let admit = || self.inner.slots.admit();
+        let log = match self.inner.live.enter_resumable(&request.run_id, &request.fingerprint, admit)? {
             Entered::Known(log) => log,
-            Entered::New(registration, log) => {
-                let record = (!request.stateless).then(|| Record::new(store, &request));
+            Entered::New(New { registration, log, ticket }) => {
+                let record = store.clone().map(|store| Record::new(store, &request));
                 let stop = self.inner.stop.clone();
                 let resumable = Resumable { log: log.clone(), registration, record, stop };
-                let events = run::Events::Log(log.clone());
-                self.start_resumable(Run::new(request, agent, model_name, model, session, events), resumable);
+                self.start_resumable(run(request, ticket, run::Events::Log(log.clone())), resumable);
                 log
             }
         };

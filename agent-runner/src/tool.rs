@@ -1,5 +1,7 @@
 //! The seam behind which the agent's own tools live.
 
+pub(crate) mod toolset;
+
 use std::{future::Future, pin::Pin, sync::Arc};
 
 use proto::agent::v1::FunctionTool;

@@ -2,39 +2,71 @@
 
 use proto::{
     agent::v1::{FinishReason, ToolCallDelta, run_event::Kind},
-    session::v1::{Message, Role, ToolCall, Usage},
+    session::v1::{Message, Part, Reasoning, Role, ToolCall, Usage, part},
 };
 use tracing::Span;
 
+use super::toolbox::{Owner, Toolbox};
 use crate::{
-    failure::Failure,
     model::{self, Event},
     prompt,
 };
 
 /// The answer so far.
 #[derive(Debug, Default)]
-pub(super) struct Answer {
+pub(crate) struct Answer {
     text: String,
-    tool_calls: Vec<ToolCall>,
+    reasoning: String,
+    thoughts: Vec<Reasoning>,
+    calls: Vec<Call>,
     reason: Option<FinishReason>,
     usage: Usage,
 }
 
+/// A tool call of an answer.
+#[derive(Debug)]
+struct Call {
+    call: ToolCall,
+    owner: Owner,
+    /// Its place among the calls that the client sees.
+    client_index: u32,
+}
+
+/// A whole answer.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Answered {
+    /// What the model said and called.
+    pub(crate) message: Message,
+    /// Whose tools the message's calls are, in their order.
+    pub(crate) owners: Vec<Owner>,
+    pub(crate) reason: FinishReason,
+    pub(crate) usage: Usage,
+}
+
 impl Answer {
     /// Takes an event in, and returns what the run's reader is to be told.
-    pub(super) fn take(&mut self, event: Event) -> Option<Kind> {
+    pub(super) fn take(&mut self, event: Event, toolbox: &Toolbox) -> Option<Kind> {
         match event {
             Event::Text(text) => {
                 self.text.push_str(&text);
                 Some(Kind::TextDelta(text))
             }
-            Event::Reasoning(text) => Some(Kind::ReasoningDelta(text)),
-            Event::ToolCall(delta) => {
-                self.extend_tool_call(&delta);
-                Some(Kind::ToolCallDelta(delta))
+            Event::Reasoning(text) => {
+                self.reasoning.push_str(&text);
+                Some(Kind::ReasoningDelta(text))
             }
-            Event::Thought { .. } | Event::CallSignature { .. } => None,
+            Event::Thought { signature, api } => {
+                let text = std::mem::take(&mut self.reasoning);
+                self.thoughts.push(Reasoning { text, signature, api: api.to_owned() });
+                None
+            }
+            Event::ToolCall(delta) => self.take_call(delta, toolbox),
+            Event::CallSignature { index, signature } => {
+                if let Some(Call { call, .. }) = self.calls.get_mut(index as usize) {
+                    call.signature = signature;
+                }
+                None
+            }
             Event::Usage(usage) => {
                 self.usage = usage;
                 None
@@ -46,49 +78,69 @@ impl Answer {
         }
     }
 
+    /// Deltas of one call share its index, the first one names it, and indexes come in order. The client hears only of
+    /// calls of its own tools, which it numbers from 0.
+    fn take_call(&mut self, mut delta: ToolCallDelta, toolbox: &Toolbox) -> Option<Kind> {
+        let place = delta.index as usize;
+        if let Some(Call { call, .. }) = self.calls.get_mut(place) {
+            call.arguments.push_str(&delta.arguments);
+        } else {
+            let owner = toolbox.owner(&delta.name);
+            let client_index = self.calls.iter().filter(|call| call.owner == Owner::Client).count();
+            self.calls.push(Call {
+                call: ToolCall {
+                    id: delta.id.clone(),
+                    name: delta.name.clone(),
+                    arguments: delta.arguments.clone(),
+                    ..ToolCall::default()
+                },
+                owner,
+                client_index: u32::try_from(client_index).unwrap_or(u32::MAX),
+            });
+        }
+        let Call { owner, client_index, .. } = self.calls.get(place)?;
+        delta.index = *client_index;
+        (*owner == Owner::Client).then_some(Kind::ToolCallDelta(delta))
+    }
+
     /// Whether the model has said why it ended.
     pub(super) fn has_ended(&self) -> bool {
         self.reason.is_some()
     }
 
-    /// The whole answer; a failure when the model broke off before it said why it ended.
-    pub(super) fn finished(self) -> Result<Self, Failure> {
-        match self.reason {
-            Some(_) => Ok(self),
-            None => Err(model::Error::Failed("it broke off in the middle of its answer".to_owned()).into()),
-        }
-    }
-
-    /// The message to keep, why it ended, and what it cost.
-    pub(super) fn into_parts(self) -> (Message, FinishReason, Usage) {
-        let reason = match self.reason {
-            // Some providers say `stop` where tools are called.
-            Some(FinishReason::Stop) if !self.tool_calls.is_empty() => FinishReason::ToolCalls,
-            reason => reason.unwrap_or_default(),
+    /// The whole answer; an error when the model broke off before it said why it ended.
+    pub(super) fn finished(self) -> Result<Answered, model::Error> {
+        let Some(reason) = self.reason else {
+            return Err(model::Error::Failed("it broke off in the middle of its answer".to_owned()));
         };
-        let parts = if self.text.is_empty() { Vec::new() } else { vec![prompt::text(self.text)] };
-        let message =
-            Message { role: Role::Assistant.into(), parts, tool_calls: self.tool_calls, ..Message::default() };
-        (message, reason, self.usage)
+        // Some providers say `stop` where tools are called.
+        let calls_tools = reason == FinishReason::Stop && !self.calls.is_empty();
+        let mut parts = Vec::new();
+        // Providers want a thought back only with the tool calls that came of it.
+        if !self.calls.is_empty() {
+            let wanted = self.thoughts.into_iter().filter(|thought| !thought.signature.is_empty());
+            parts.extend(wanted.map(|thought| Part { kind: Some(part::Kind::Reasoning(thought)) }));
+        }
+        if !self.text.is_empty() {
+            parts.push(prompt::text(self.text));
+        }
+        let (tool_calls, owners) = self.calls.into_iter().map(|call| (call.call, call.owner)).unzip();
+        let message = Message {
+            role: Role::Assistant.into(),
+            parts,
+            tool_calls,
+            context_tokens: self.usage.prompt_tokens + self.usage.completion_tokens,
+            ..Message::default()
+        };
+        let reason = if calls_tools { FinishReason::ToolCalls } else { reason };
+        Ok(Answered { message, owners, reason, usage: self.usage })
     }
+}
 
+impl Answered {
     pub(super) fn record(&self, span: &Span) {
-        let reason = self.reason.unwrap_or_default();
-        span.record("gen_ai.response.finish_reasons", reason.as_str_name());
+        span.record("gen_ai.response.finish_reasons", self.reason.as_str_name());
         span.record("gen_ai.usage.input_tokens", self.usage.prompt_tokens);
         span.record("gen_ai.usage.output_tokens", self.usage.completion_tokens);
-    }
-
-    /// Deltas of one call share its index, the first one names it, and indexes come in order.
-    fn extend_tool_call(&mut self, delta: &ToolCallDelta) {
-        match self.tool_calls.get_mut(delta.index as usize) {
-            Some(call) => call.arguments.push_str(&delta.arguments),
-            None => self.tool_calls.push(ToolCall {
-                id: delta.id.clone(),
-                name: delta.name.clone(),
-                arguments: delta.arguments.clone(),
-                ..ToolCall::default()
-            }),
-        }
     }
 }

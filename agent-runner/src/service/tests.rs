@@ -1,5 +1,6 @@
 //! Runs from the outside: the generated client on the generated server, a store that records, a model that obeys.
 
+mod agent;
 mod fakes;
 mod resumable;
 
@@ -69,7 +70,9 @@ async fn a_turn_is_kept_before_the_run_says_that_it_is_finished() {
     assert_eq!(kinds[1..3], [Kind::TextDelta("he".to_owned()), Kind::TextDelta("llo".to_owned())]);
     let Some(Kind::Finished(finished)) = kinds.last() else { panic!("{kinds:?}") };
     assert_eq!((finished.reason(), finished.usage), (FinishReason::Stop, Some(usage)));
-    let committed = vec![message(Role::User, "hi"), message(Role::Assistant, "hello")];
+    // What the provider counted is kept, for the next turn to know how long the conversation is.
+    let answer = Message { context_tokens: 5, ..message(Role::Assistant, "hello") };
+    let committed = vec![message(Role::User, "hi"), answer];
     assert_eq!(store.calls(), [Call::Begin, Call::Commit(committed)]);
 }
 

@@ -1,7 +1,7 @@
 //! A session store that records its calls, and a model that does what it is told.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -25,10 +25,16 @@ use tonic::{Request, Response, Status};
 
 use crate::{
     agents::{Agent, Agents, ModelName},
-    config::Provided,
+    config::{Models, Provided},
+    failover::{Failover, Patience},
     live::Keep,
     model::{self, Error, Event, EventStream, Model},
-    service::{Service, Settings},
+    run::{Limits, Settings, Shared, ToolLimits},
+    service::{Capacity, Service},
+    tool::{
+        Tool,
+        toolset::{Tools, Toolset},
+    },
     turn::{Store, StoreTimes},
 };
 
@@ -227,30 +233,104 @@ impl Model for Script {
     }
 }
 
+/// A model that answers each question with the next script, and the last one again and again.
+#[derive(Clone)]
+pub(super) struct Dialogue {
+    scripts: Arc<Mutex<VecDeque<Script>>>,
+    asked: Arc<Mutex<Vec<model::Request>>>,
+}
+
+impl Dialogue {
+    pub(super) fn of(scripts: impl IntoIterator<Item = Script>) -> Self {
+        Self { scripts: Arc::new(Mutex::new(scripts.into_iter().collect())), asked: Arc::default() }
+    }
+
+    /// Every question so far.
+    pub(super) fn asked(&self) -> Vec<model::Request> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+impl Model for Dialogue {
+    fn stream(&self, request: &model::Request) -> EventStream {
+        self.asked.lock().unwrap().push(request.clone());
+        let mut scripts = self.scripts.lock().unwrap();
+        let script = if scripts.len() > 1 { scripts.pop_front() } else { scripts.front().cloned() };
+        script.expect("a script").stream(request)
+    }
+}
+
 /// How many calls and runs at a time a runner takes.
 pub(super) const MAX_CALLS: usize = 100;
 
 /// What runners keep of finished stateless runs.
 pub(super) const KEEP: Keep = Keep { lifetime: Duration::from_secs(600), bytes: 12_000 };
 
-/// A runner with the agent `main`, whose model is `fake/m`.
+/// The documented defaults, but a shorter time.
+pub(super) fn settings() -> Settings {
+    Settings {
+        run_timeout: Duration::from_secs(65),
+        limits: Limits { model_calls: 32, tool_calls: 128 },
+        tools: ToolLimits { timeout: Duration::from_secs(60), parallel: 8, output_chars: 50_000 },
+        reserve_tokens: 20_000,
+        keep_recent_tokens: 20_000,
+    }
+}
+
+/// A runner to be, with the agent `main`.
+pub(super) struct Setup {
+    pub(super) name: String,
+    /// The models, by their provider; the first answers, the others are fallen back on. All are called `m`.
+    pub(super) models: Vec<(&'static str, Arc<dyn Model>)>,
+    pub(super) tools: Vec<Arc<dyn Tool>>,
+    pub(super) settings: Settings,
+    pub(super) capacity: Capacity,
+}
+
+impl Setup {
+    pub(super) fn of(model: impl Model + 'static) -> Self {
+        Self {
+            name: "this runner".to_owned(),
+            models: vec![("fake", Arc::new(model))],
+            tools: Vec::new(),
+            settings: settings(),
+            capacity: Capacity { calls: MAX_CALLS, running: MAX_CALLS, waiting: 0 },
+        }
+    }
+
+    pub(super) fn runner(self, store: &FakeStore) -> (AgentRunnerClient<Transport>, Service) {
+        let mut names =
+            self.models.iter().map(|(id, _)| ModelName { provider: (*id).to_owned(), model: "m".to_owned() });
+        let agent = Agent {
+            id: "main".parse().expect("a valid id"),
+            name: String::new(),
+            model: names.next().expect("a model"),
+            fallbacks: names.collect(),
+            system_prompt: String::new(),
+        };
+        let agents = Agents::new(vec![agent], 0).expect("one agent");
+        let provided = |model| Provided { keys: vec![model], names: Arc::new(["m".to_owned()]) };
+        let models: Models = self.models.into_iter().map(|(id, model)| (id.to_owned(), provided(model))).collect();
+        let patience = Patience { retries: 2, longest_pause: Duration::from_secs(5) };
+        let shared = Shared {
+            failover: Failover::new(&models, patience),
+            tools: Tools::of(Toolset::new(self.tools)),
+            settings: self.settings,
+        };
+        let store = Layered::new(SessionStoreServer::new(store.clone()), 100);
+        let times = StoreTimes { wait: Duration::from_secs(10), call_timeout: Duration::from_secs(10) };
+        let store = Store::new(SessionStoreClient::new(local(store)), times, &self.name);
+        let service = Service::new(agents, models, store, shared, self.capacity, KEEP);
+        (AgentRunnerClient::new(local(service.server())), service)
+    }
+}
+
+/// A runner whose model is `fake/m`.
 pub(super) fn runner(store: &FakeStore, script: Script) -> (AgentRunnerClient<Transport>, Service) {
-    runner_called("this runner", store, script)
+    Setup::of(script).runner(store)
 }
 
 /// The same, with a name for the others.
 pub(super) fn runner_called(name: &str, store: &FakeStore, script: Script) -> (AgentRunnerClient<Transport>, Service) {
-    let model = ModelName { provider: "fake".to_owned(), model: "m".to_owned() };
-    let id = "main".parse().expect("a valid id");
-    let agent = Agent { id, name: String::new(), model, system_prompt: String::new() };
-    let agents = Agents::new(vec![agent], 0).expect("one agent");
-    let provided = Provided { keys: vec![Arc::new(script)], names: Arc::new(["m".to_owned()]) };
-    let models = HashMap::from([("fake".to_owned(), provided)]);
-
-    let store = Layered::new(SessionStoreServer::new(store.clone()), 100);
-    let times = StoreTimes { wait: Duration::from_secs(10), call_timeout: Duration::from_secs(10) };
-    let store = Store::new(SessionStoreClient::new(local(store)), times, name);
-    let settings = Settings { run_timeout: Duration::from_secs(65), idle_timeout: Duration::from_secs(120) };
-    let service = Service::new(agents, models, store, settings, MAX_CALLS, KEEP);
-    (AgentRunnerClient::new(local(service.server())), service)
+    Setup { name: name.to_owned(), ..Setup::of(script) }.runner(store)
 }

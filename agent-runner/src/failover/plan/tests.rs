@@ -1,0 +1,134 @@
+//! Which models and keys one question goes to, by how they fail.
+
+use std::{collections::HashMap, sync::Arc};
+
+use futures_util::stream;
+
+use super::*;
+use crate::{
+    config::{Models, Provided},
+    failover::Patience,
+    model::{Error, EventStream, Model, Request},
+};
+
+struct Never;
+
+impl Model for Never {
+    fn stream(&self, _: &Request) -> EventStream {
+        Box::pin(stream::empty())
+    }
+}
+
+/// `a/m`, then `b/m`, where the provider `a` has so many keys.
+fn candidates(keys_of_a: usize) -> (Failover, Vec<Candidate>) {
+    let provided = |keys: usize| Provided {
+        keys: (0..keys).map(|_| Arc::new(Never) as Arc<dyn Model>).collect(),
+        names: Arc::new(["m".to_owned()]),
+    };
+    let models: Models = HashMap::from([("a".to_owned(), provided(keys_of_a)), ("b".to_owned(), provided(1))]);
+    let patience = Patience { retries: 1, longest_pause: Duration::from_secs(5) };
+    let candidate =
+        |id: &str| Candidate { name: format!("{id}/m").parse().expect("a name"), provided: models[id].clone() };
+    (Failover::new(&models, patience), vec![candidate("a"), candidate("b")])
+}
+
+/// The way of a question whose every attempt fails like this, as `provider:key`, with `~` for one after a pause.
+fn way(failover: &Failover, candidates: &[Candidate], error: impl Fn() -> Error) -> (String, Failure) {
+    let (mut plan, first) = Plan::new(failover, candidates);
+    let told = |attempt: Attempt| {
+        let pause = if attempt.pause.is_zero() { "" } else { "~" };
+        format!("{pause}{}:{}", candidates[attempt.candidate].name.provider, attempt.key)
+    };
+    let mut way = vec![told(first)];
+    while let Some(next) = plan.failed(error()) {
+        way.push(told(next));
+    }
+    (way.join(" "), plan.failure())
+}
+
+fn limited(seconds: Option<u64>) -> Error {
+    Error::RateLimited { retry_after: seconds.map(Duration::from_secs) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_kind_of_failure_has_its_way() {
+    let check = |keys: usize, error: fn() -> Error, expected: &str| {
+        let (failover, candidates) = candidates(keys);
+        assert_eq!(way(&failover, &candidates, error).0, expected, "{:?} with {keys} keys", error().class());
+    };
+    // What may pass is tried again.
+    check(1, || Error::Failed(String::new()), "a:0 ~a:0 b:0 ~b:0");
+    check(1, || Error::Overloaded, "a:0 ~a:0 b:0 ~b:0");
+    check(1, || limited(None), "a:0 ~a:0 b:0 ~b:0");
+    check(1, || limited(Some(3)), "a:0 ~a:0 b:0 ~b:0");
+    // A provider that asks for more patience than there is isn't.
+    check(1, || limited(Some(6)), "a:0 b:0");
+    // Another key comes before another try, where it is the key that is at fault.
+    check(3, || limited(None), "a:0 a:1 a:2 ~a:2 b:0 ~b:0");
+    check(3, || Error::Unauthorized, "a:0 a:1 a:2 b:0");
+    check(3, || Error::QuotaExceeded, "a:0 a:1 a:2 b:0");
+    // Where it is not, no other key is asked.
+    check(3, || Error::Failed(String::new()), "a:0 ~a:0 b:0 ~b:0");
+    check(3, || Error::Idle(Duration::from_secs(120)), "a:0 b:0");
+    check(3, || Error::TimedOut, "a:0 b:0");
+    check(3, || Error::InvalidRequest(String::new()), "a:0 b:0");
+    check(3, || Error::ContextLengthExceeded(String::new()), "a:0 b:0");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_failed_is_left_alone_for_a_while() {
+    let (failover, candidates) = candidates(1);
+    let first_asked = || {
+        let (plan, first) = Plan::new(&failover, &candidates);
+        plan.answered();
+        candidates[first.candidate].name.provider.as_str()
+    };
+    let fail_first = |error: Error| {
+        let (mut plan, _) = Plan::new(&failover, &candidates);
+        let next = plan.failed(error).expect("there is another model");
+        assert_eq!(next.candidate, 1);
+        plan.answered();
+    };
+    assert_eq!(first_asked(), "a");
+    fail_first(Error::Unauthorized);
+    assert_eq!(first_asked(), "b");
+    tokio::time::advance(Duration::from_secs(59)).await;
+    assert_eq!(first_asked(), "b");
+    tokio::time::advance(Duration::from_secs(1)).await;
+    fail_first(Error::TimedOut);
+    tokio::time::advance(Duration::from_secs(60)).await;
+    assert_eq!(first_asked(), "a");
+    // It has answered, so that only the next failure in a row takes longer.
+    fail_first(Error::QuotaExceeded);
+    tokio::time::advance(Duration::from_secs(5 * 3600 - 1)).await;
+    assert_eq!(first_asked(), "b");
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert_eq!(first_asked(), "a");
+    // The request's own fault is nobody's else.
+    fail_first(Error::InvalidRequest(String::new()));
+    fail_first(Error::ContextLengthExceeded(String::new()));
+    assert_eq!(first_asked(), "a");
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_everything_cools_down_one_is_asked_all_the_same() {
+    let (failover, candidates) = candidates(2);
+    let failed = || Error::Unauthorized;
+    assert_eq!(way(&failover, &candidates, failed).0, "a:0 a:1 b:0");
+    // Once, and with the key that is ready soonest.
+    assert_eq!(way(&failover, &candidates, failed).0, "a:0");
+    tokio::time::advance(Duration::from_secs(60)).await;
+    assert_eq!(way(&failover, &candidates, failed).0, "a:0 a:1 b:0");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_failure_is_the_first_models_and_names_them_all() {
+    let (failover, candidates) = candidates(1);
+    let (_, failure) = way(&failover, &candidates, || limited(Some(9)));
+    let limit = "the model provider limits the rate of requests; try again later";
+    assert_eq!(failure.to_string(), format!("no model answered: a/m: {limit}; b/m: {limit}"));
+    assert_eq!(failure.code(), proto::agent::v1::FailureCode::UpstreamRateLimit);
+    let (failover, candidates) = self::candidates(1);
+    let (_, failure) = way(&failover, &candidates[..1], || limited(None));
+    assert_eq!(failure.to_string(), limit);
+}

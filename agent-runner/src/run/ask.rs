@@ -1,0 +1,195 @@
+//! Puts a question to the models that may answer it, one after the other, and passes the answer on as it comes.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use proto::agent::v1::run_event::Kind;
+use tracing::{Instrument, Span, field::Empty};
+
+use super::{
+    Events, Run,
+    answer::{Answer, Answered},
+    toolbox::Toolbox,
+};
+use crate::{
+    failover::{Candidate, Failover, Plan},
+    failure::Failure,
+    model::{self, Class},
+};
+
+/// How long an answer that has ended is waited for to say what it cost.
+const USAGE_WAIT: Duration = Duration::from_secs(2);
+
+/// Where the text of a turn stands, so that two texts with tool calls between them become two paragraphs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Voice {
+    /// Nothing has been said.
+    #[default]
+    Silent,
+    Speaking,
+    /// The next text begins a paragraph.
+    Paused,
+}
+
+impl Voice {
+    /// The model turns to its tools.
+    pub(super) fn pause(&mut self) {
+        if *self == Self::Speaking {
+            *self = Self::Paused;
+        }
+    }
+
+    fn say(&mut self, text: &mut String) {
+        if *self == Self::Paused {
+            text.insert_str(0, "\n\n");
+        }
+        *self = Self::Speaking;
+    }
+}
+
+/// Who hears an answer while it comes.
+pub(super) enum Audience<'a> {
+    /// The run's readers.
+    Readers {
+        events: &'a mut Events,
+        voice: &'a mut Voice,
+    },
+    Nobody,
+}
+
+/// An answer that did not come to its end.
+enum Broken {
+    Model {
+        error: model::Error,
+        /// Whether the readers have heard some of it.
+        was_heard: bool,
+    },
+    Reader(Failure),
+}
+
+impl Run {
+    /// Asks until a model answers. A model that breaks off after its readers have heard it is not asked again: they would
+    /// hear the beginning twice.
+    ///
+    /// When the conversation is too long and `can_shrink`, that is the outcome at once, since a shorter one may do.
+    pub(super) async fn ask(
+        &mut self,
+        question: &mut model::Request,
+        toolbox: &Toolbox,
+        can_shrink: bool,
+    ) -> Result<Answered, Failure> {
+        let audience = Audience::Readers { events: &mut self.events, voice: &mut self.voice };
+        let way = Way { candidates: &self.candidates, can_shrink };
+        ask(&self.shared.failover, &way, question, toolbox, audience).await
+    }
+
+    /// Asks for something that the run's readers do not hear.
+    pub(super) async fn ask_aside(
+        &self,
+        question: &mut model::Request,
+        toolbox: &Toolbox,
+    ) -> Result<Answered, Failure> {
+        let way = Way { candidates: &self.candidates, can_shrink: true };
+        ask(&self.shared.failover, &way, question, toolbox, Audience::Nobody).await
+    }
+}
+
+/// Who is asked, and what counts as an outcome.
+struct Way<'a> {
+    candidates: &'a [Candidate],
+    can_shrink: bool,
+}
+
+async fn ask(
+    failover: &Failover,
+    way: &Way<'_>,
+    question: &mut model::Request,
+    toolbox: &Toolbox,
+    mut audience: Audience<'_>,
+) -> Result<Answered, Failure> {
+    let (mut plan, mut attempt) = Plan::new(failover, way.candidates);
+    loop {
+        if !attempt.pause.is_zero() {
+            tokio::time::sleep(attempt.pause).await;
+        }
+        let Candidate { name, provided } = &way.candidates[attempt.candidate];
+        question.model.clone_from(&name.model);
+        question.profile = provided.profile(&name.model);
+        let span = chat_span(&name.provider, &name.model);
+        let stream = span.in_scope(|| provided.keys[attempt.key].stream(question));
+        match listen(stream, toolbox, &mut audience).instrument(span.clone()).await {
+            Ok(answered) => {
+                answered.record(&span);
+                plan.answered();
+                return Ok(answered);
+            }
+            Err(Broken::Reader(failure)) => return Err(failure),
+            Err(Broken::Model { error, was_heard }) => {
+                let class = error.class();
+                span.record("otel.status_code", "error");
+                span.record("error.type", class.name());
+                if was_heard || (class == Class::ContextOverflow && way.can_shrink) {
+                    return Err(error.into());
+                }
+                let Some(next) = plan.failed(error) else { return Err(plan.failure()) };
+                attempt = next;
+            }
+        }
+    }
+}
+
+/// Reads the answer to its end. What goes wrong after the model has said why it ended changes nothing any more; only
+/// the usage may be missing.
+async fn listen(
+    mut stream: model::EventStream,
+    toolbox: &Toolbox,
+    audience: &mut Audience<'_>,
+) -> Result<Answered, Broken> {
+    let mut answer = Answer::default();
+    let mut was_heard = false;
+    loop {
+        let event = if answer.has_ended() {
+            tokio::time::timeout(USAGE_WAIT, stream.next()).await.unwrap_or(None)
+        } else {
+            stream.next().await
+        };
+        match event {
+            Some(Ok(event)) => {
+                let Some(kind) = answer.take(event, toolbox) else { continue };
+                was_heard |= audience.hear(kind).await.map_err(Broken::Reader)?;
+            }
+            Some(Err(error)) if !answer.has_ended() => return Err(Broken::Model { error, was_heard }),
+            Some(Err(_)) | None => {
+                return answer.finished().map_err(|error| Broken::Model { error, was_heard });
+            }
+        }
+    }
+}
+
+impl Audience<'_> {
+    /// Says whether anybody heard it.
+    async fn hear(&mut self, mut kind: Kind) -> Result<bool, Failure> {
+        let Self::Readers { events, voice } = self else { return Ok(false) };
+        if let Kind::TextDelta(text) = &mut kind {
+            voice.say(text);
+        }
+        events.send(kind).await?;
+        Ok(true)
+    }
+}
+
+fn chat_span(provider: &str, model: &str) -> Span {
+    tracing::info_span!(
+        "chat",
+        otel.name = format_args!("chat {model}"),
+        otel.kind = "client",
+        otel.status_code = Empty,
+        error.type = Empty,
+        gen_ai.operation.name = "chat",
+        gen_ai.provider.name = provider,
+        gen_ai.request.model = model,
+        gen_ai.response.finish_reasons = Empty,
+        gen_ai.usage.input_tokens = Empty,
+        gen_ai.usage.output_tokens = Empty,
+    )
+}

@@ -1,0 +1,144 @@
+//! Calls the agent's own tools, several at a time.
+
+use std::{future::Future, time::Duration};
+
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use proto::agent::v1::{ToolFinished, ToolStarted, run_event::Kind};
+use tokio::time::Instant;
+use tracing::{Instrument, field::Empty};
+
+use super::{
+    Run,
+    machine::{Action, Input, Machine, Pending},
+    toolbox::Toolbox,
+};
+use crate::{
+    failure::Failure,
+    tool::{Call, RunFacts},
+};
+
+/// What tools may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ToolLimits {
+    /// How long one call may take.
+    pub(crate) timeout: Duration,
+    /// How many calls of one answer go on at a time.
+    pub(crate) parallel: usize,
+    /// How many characters of a result reach the model.
+    pub(crate) output_chars: usize,
+}
+
+/// A call that is over.
+struct Done {
+    place: usize,
+    finished: ToolFinished,
+    result: Result<String, String>,
+}
+
+impl Run {
+    /// Makes the calls, and returns what the machine wants when the last is over. Dropping this stops them all.
+    pub(super) async fn call(
+        &mut self,
+        machine: &mut Machine,
+        pending: Vec<Pending>,
+        toolbox: &Toolbox,
+        facts: &RunFacts,
+    ) -> Result<Action, Failure> {
+        let limits = self.shared.settings.tools;
+        let mut waiting = pending.iter();
+        let mut going_on = FuturesUnordered::new();
+        let mut action = Action::Wait;
+        loop {
+            while going_on.len() < limits.parallel.max(1)
+                && let Some(next) = waiting.next()
+            {
+                let (tool_call_id, name) = (next.call.id.clone(), next.call.name.clone());
+                let arguments = next.call.arguments.clone();
+                self.events.send(Kind::ToolStarted(ToolStarted { tool_call_id, name, arguments })).await?;
+                going_on.push(one(next, toolbox, facts, limits));
+            }
+            let Some(Done { place, finished, result }) = going_on.next().await else { return Ok(action) };
+            self.events.send(Kind::ToolFinished(finished)).await?;
+            action = machine.step(Input::Returned { place, result });
+        }
+    }
+}
+
+/// One call to its end, whatever that is. It is a span of its own.
+fn one<'a>(
+    pending: &'a Pending,
+    toolbox: &'a Toolbox,
+    facts: &'a RunFacts,
+    limits: ToolLimits,
+) -> impl Future<Output = Done> + Send + 'a {
+    let Pending { place, call } = pending;
+    let span = tracing::info_span!(
+        "tool",
+        otel.name = format_args!("execute_tool {}", call.name),
+        otel.status_code = Empty,
+        gen_ai.operation.name = "execute_tool",
+        gen_ai.tool.name = call.name,
+        gen_ai.tool.call.id = call.id,
+    );
+    let of_span = span.clone();
+    let calling = async move {
+        let began = Instant::now();
+        let result = match toolbox.own(&call.name) {
+            None => Err(format!("there is no tool called `{}`", call.name)),
+            Some(tool) => {
+                let calling = tool.call(Call { arguments: &call.arguments, run: facts });
+                match tokio::time::timeout(limits.timeout, calling).await {
+                    Ok(result) => result.map_err(|error| error.to_string()),
+                    Err(_) => Err(format!("it took longer than {} s and was stopped", limits.timeout.as_secs())),
+                }
+            }
+        };
+        if result.is_err() {
+            of_span.record("otel.status_code", "error");
+        }
+        let shorten = |text: String| shorten(text, limits.output_chars);
+        let finished = ToolFinished {
+            tool_call_id: call.id.clone(),
+            name: call.name.clone(),
+            is_error: result.is_err(),
+            duration_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+        };
+        Done { place: *place, finished, result: result.map(shorten).map_err(shorten) }
+    };
+    calling.instrument(span)
+}
+
+/// Leaves out the middle of what is too long, and says how much.
+fn shorten(text: String, most: usize) -> String {
+    // No text has more characters than bytes.
+    if text.len() <= most {
+        return text;
+    }
+    let count = text.chars().count();
+    if count <= most {
+        return text;
+    }
+    let head = most / 2;
+    let tail = most - head;
+    let place = |nth: usize| text.char_indices().nth(nth).map_or(text.len(), |(place, _)| place);
+    let left_out = count - most;
+    format!("{}\n[… {left_out} characters left out …]\n{}", &text[..place(head)], &text[place(count - tail)..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_long_loses_its_middle_and_says_how_much() {
+        let check = |text: &str, most: usize, expected: &str| {
+            assert_eq!(shorten(text.to_owned(), most), expected, "{text}, {most}");
+        };
+        check("", 0, "");
+        check("abc", 3, "abc");
+        check("äöü", 3, "äöü");
+        check("abcdefgh", 5, "ab\n[… 3 characters left out …]\nfgh");
+        check("🦀🦀🦀🦀", 2, "🦀\n[… 2 characters left out …]\n🦀");
+        check("abc", 0, "\n[… 3 characters left out …]\n");
+    }
+}
