@@ -25,6 +25,7 @@ mod sessions;
 mod sessions_over_http;
 
 mod errors;
+mod failover;
 mod limits;
 mod outages;
 mod upstream_errors;

@@ -43,6 +43,15 @@ impl CollectedSpan {
         hex(&self.span.span_id)
     }
 
+    /// A text among its attributes; empty when there is none.
+    pub(crate) fn attribute(&self, key: &str) -> String {
+        let attribute = self.span.attributes.iter().find(|attribute| attribute.key == key);
+        match attribute.and_then(|attribute| attribute.value.as_ref()?.value.clone()) {
+            Some(any_value::Value::StringValue(text)) => text,
+            _ => String::new(),
+        }
+    }
+
     /// The parent's id; empty for a root.
     pub(crate) fn parent_id(&self) -> String {
         hex(&self.span.parent_span_id)
