@@ -36,6 +36,21 @@ impl Conversation {
         Self { kept: transcript.len(), messages: transcript, overhead }
     }
 
+    /// Repeats a summary that is about to leave the transcript's window: what it stands for would be forgotten. For a
+    /// window that holds the whole transcript there is nothing to do.
+    pub(crate) fn carry_summary_on(&mut self, message_count: u64) {
+        let is_whole = message_count <= self.messages.len() as u64;
+        let Some((place, _)) = self.newest_summary().filter(|(place, _)| place * 4 < self.messages.len()) else {
+            return;
+        };
+        if is_whole {
+            return;
+        }
+        let shown = u32::try_from(self.visible().len() - 1).unwrap_or(u32::MAX);
+        let summary = self.messages[place].clone();
+        self.push(Message { compaction: Some(Compaction { kept_messages: shown }), ..summary });
+    }
+
     pub(crate) fn push(&mut self, message: Message) {
         self.messages.push(message);
     }

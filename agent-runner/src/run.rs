@@ -221,6 +221,7 @@ impl Run {
         };
         let system = prompt::system(&self.agent.system_prompt, &self.request.instructions);
         let mut conversation = Conversation::new(transcript.window, overhead(&system, &toolbox));
+        conversation.carry_summary_on(transcript.message_count);
         new.into_iter().for_each(|message| conversation.push(message));
         let profile = self.candidates[0].provided.profile(&first.model);
         let settings = self.shared.settings;

@@ -90,6 +90,31 @@ fn what_was_kept_is_seen_again_in_the_next_turn() {
 }
 
 #[test]
+fn a_summary_is_repeated_before_it_leaves_the_window() {
+    let mut whole = conversation("u1 a1 u2");
+    whole.sum_up("summary", 150);
+    for name in ["u3", "a3", "u4", "a4", "u5", "a5"] {
+        whole.push(parse(name));
+    }
+    let window = |from: usize| Conversation::new(whole.messages[from..].to_vec(), 0);
+    let count = whole.messages.len() as u64;
+    // The window still has much before the summary, or all there is.
+    for (from, count) in [(0, count + 5), (3, count - 3)] {
+        let mut untouched = window(from);
+        untouched.carry_summary_on(count);
+        assert_eq!(untouched.turn(), []);
+    }
+    let mut carried = window(2);
+    let seen = visible(&carried);
+    carried.carry_summary_on(count);
+    assert_eq!(carried.turn().len(), 1);
+    assert_eq!(visible(&carried), seen);
+    assert_eq!(seen, "S u2 u3 a3 u4 a4 u5 a5");
+    carried.push(parse("u6"));
+    assert_eq!(visible(&carried), format!("{seen} u6"));
+}
+
+#[test]
 fn tokens_are_the_providers_count_and_an_estimate_of_the_rest() {
     let mut conversation = Conversation::new(vec![message(Role::User, "u1")], 1_000);
     let estimate = conversation.tokens();

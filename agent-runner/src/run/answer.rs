@@ -5,6 +5,7 @@ use proto::{
     session::v1::{Message, Part, Reasoning, Role, ToolCall, Usage, part},
 };
 use tracing::Span;
+use uuid::Uuid;
 
 use super::toolbox::{Owner, Toolbox};
 use crate::{
@@ -86,6 +87,10 @@ impl Answer {
             call.arguments.push_str(&delta.arguments);
         } else {
             let owner = toolbox.owner(&delta.name);
+            if delta.id.is_empty() {
+                // Some servers name no call, but its result has to be told apart from others'.
+                delta.id = format!("call_{}", Uuid::new_v4().simple());
+            }
             let client_index = self.calls.iter().filter(|call| call.owner == Owner::Client).count();
             self.calls.push(Call {
                 call: ToolCall {

@@ -26,6 +26,9 @@ pub(crate) struct WireMessage {
     tool_calls: Vec<WireToolCall>,
     #[serde(skip_serializing_if = "String::is_empty")]
     tool_call_id: String,
+    /// Whether the agent wrote it, to stand for what was said before.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    is_summary: bool,
 }
 
 /// The number of the message with this id, which came as `after`.
@@ -50,6 +53,7 @@ impl From<TranscriptMessage> for WireMessage {
             content: content.or_else(|| (role != Role::Assistant).then(|| Content::Text(String::new()))),
             tool_calls: message.tool_calls.into_iter().map(WireToolCall::from).collect(),
             tool_call_id: message.tool_call_id,
+            is_summary: message.compaction.is_some(),
         }
     }
 }
@@ -73,7 +77,7 @@ fn name(role: Role) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use proto::session::v1::{Audio, File, Image, Message, Part, ToolCall, part::Kind};
+    use proto::session::v1::{Audio, Compaction, File, Image, Message, Part, ToolCall, part::Kind};
     use serde_json::{Value, json};
 
     use super::*;
@@ -104,6 +108,8 @@ mod tests {
             arguments: "{}".to_owned(),
             ..ToolCall::default()
         };
+        let summary = Message { compaction: Some(Compaction::default()), ..message(Role::User, vec![text("so far")]) };
+        check(summary, &json!({"role": "user", "content": "so far", "is_summary": true}));
         let calling = Message { tool_calls: vec![call], ..message(Role::Assistant, vec![]) };
         let shown = json!({"id": "call_1", "type": "function", "function": {"name": "add", "arguments": "{}"}});
         check(calling, &json!({"role": "assistant", "content": null, "tool_calls": [shown]}));
