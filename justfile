@@ -26,6 +26,10 @@ test-faults: postgres build
 bench-store:
     just with-postgres cargo bench --package session-store --bench turns
 
+# Measures what a run costs beside its model, and what it allocates.
+bench-runs:
+    cargo bench --package agent-runner --bench runs
+
 # Formatting, lints, documentation, dependencies, protos.
 lint: python
     cargo fmt --all --check

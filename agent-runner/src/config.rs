@@ -5,6 +5,7 @@ mod providers;
 use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    sync::Arc,
     time::Duration,
 };
 
@@ -20,6 +21,7 @@ use crate::{
     agents::{Agent, Agents, ModelName},
     failover::{Failover, Patience},
     live::Keep,
+    model::Model,
     run::{self, Limits, Settings, ToolLimits},
     service::{Capacity, Service},
     tool::toolset::Tools,
@@ -289,8 +291,19 @@ impl Config {
     /// `name` is what the session store knows it by: its URL, or for a runner that others cannot reach, any name that no
     /// other runner has.
     pub async fn build(self, store: SessionStoreClient<Transport>, name: &str) -> Result<Service, Error> {
+        self.build_with(BTreeMap::new(), store, name).await
+    }
+
+    /// The same, with models of the caller's own in the place of some configured providers, by the providers' ids.
+    pub async fn build_with(
+        self,
+        own: BTreeMap<String, Arc<dyn Model>>,
+        store: SessionStoreClient<Transport>,
+        name: &str,
+    ) -> Result<Service, Error> {
         let wanted = self.agents.iter().flat_map(Agent::models).map(|model| model.provider.clone()).collect();
-        let models = providers::build(self.providers, &wanted, self.idle_timeout).await?;
+        let mut models = providers::build(self.providers, &wanted, self.idle_timeout).await?;
+        models.extend(own.into_iter().map(|(id, model)| (id, Provided { keys: vec![model], names: Arc::new([]) })));
         let store = Store::new(store, self.store, name);
         let keep = Keep { lifetime: Duration::from_millis(self.runner.kept_run_ms), bytes: self.runner.kept_run_bytes };
         let shared = run::Shared {
