@@ -16,6 +16,8 @@ mod history;
 
 mod completions;
 mod streaming;
+mod agent_tools;
+mod mcp;
 mod tools;
 
 mod idempotency;

@@ -241,6 +241,11 @@ impl Builder {
         self
     }
 
+    /// The state folder.
+    pub(crate) fn state(&self) -> PathBuf {
+        self.installation.state()
+    }
+
     /// Where the stub provider listens.
     pub(crate) fn provider_url(&self) -> String {
         self.provider.base_url()
