@@ -1,6 +1,6 @@
 //! The agents that can be run.
 
-use std::{collections::HashMap, fmt, str::FromStr, sync::Arc};
+use std::{collections::HashMap, fmt, path::PathBuf, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Deserializer, de};
 use shared::AgentId;
@@ -14,6 +14,8 @@ pub(crate) struct Agent {
     /// The models that answer when that one does not, in their order.
     pub(crate) fallbacks: Vec<ModelName>,
     pub(crate) system_prompt: String,
+    /// Its folder, which need not exist; `None` where nothing says where it would be.
+    pub(crate) workspace: Option<PathBuf>,
 }
 
 impl Agent {

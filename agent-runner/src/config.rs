@@ -1,6 +1,7 @@
 //! What the runner is told by the configuration, and how it becomes a [`Service`].
 
 mod providers;
+mod workspace;
 
 use std::{
     collections::BTreeMap,
@@ -9,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::tz::TimeZone;
 use proto::session::v1::session_store_client::SessionStoreClient;
 use serde::Deserialize;
 use shared::{
@@ -19,9 +21,11 @@ use shared::{
 
 use crate::{
     agents::{Agent, Agents, ModelName},
+    bootstrap::{self, Bootstrap},
     failover::{Failover, Patience},
     live::Keep,
     model::Model,
+    prompt::Prompts,
     run::{self, Limits, Settings, ToolLimits},
     service::{Capacity, Service},
     tool::toolset::Tools,
@@ -29,6 +33,7 @@ use crate::{
 };
 use providers::Provider;
 pub(crate) use providers::{Models, Provided};
+use workspace::{SkillsSection, Workspaces};
 
 /// What the session store takes for a runner's name.
 const MAX_URL_BYTES: usize = 256;
@@ -44,6 +49,8 @@ pub struct Config {
     capacity: Capacity,
     store: StoreTimes,
     runner: RunnerSection,
+    bootstrap: bootstrap::Settings,
+    time_zone: TimeZone,
 }
 
 /// Why the runner cannot be built.
@@ -97,6 +104,9 @@ struct Defaults {
     model_retries: u32,
     model_retry_max_delay_ms: u64,
     compaction: Compaction,
+    workspace: String,
+    bootstrap_max_chars: usize,
+    user_timezone: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -129,6 +139,9 @@ impl Default for Defaults {
             model_retries: 2,
             model_retry_max_delay_ms: 5_000,
             compaction: Compaction::default(),
+            workspace: String::new(),
+            bootstrap_max_chars: 20_000,
+            user_timezone: "UTC".to_owned(),
         }
     }
 }
@@ -143,6 +156,8 @@ struct ListedAgent {
     name: String,
     model: Option<ModelChoice>,
     system_prompt: Option<String>,
+    #[serde(default)]
+    workspace: String,
 }
 
 /// A model, alone or with the ones to fall back on.
@@ -157,11 +172,12 @@ enum ModelChoice {
 #[serde(default, rename_all = "camelCase")]
 struct SessionSection {
     wait_ms: u64,
+    window_messages: u32,
 }
 
 impl Default for SessionSection {
     fn default() -> Self {
-        Self { wait_ms: 30_000 }
+        Self { wait_ms: 30_000, window_messages: 200 }
     }
 }
 
@@ -221,7 +237,8 @@ impl Config {
             Some(choice) => choice.primary(),
             None => providers::default_model(&providers)?,
         };
-        let agents = agents(list, &defaults, &default_model)?;
+        let workspaces = Workspaces::new(&defaults.workspace, document, environment);
+        let agents = agents(list, &defaults, &default_model, &workspaces)?;
         for (agent, key) in agents.iter().map(|agent| (agent, format!("agents.list ({})", agent.id))) {
             for model in agent.models() {
                 if !providers.contains_key(&model.provider) {
@@ -240,6 +257,7 @@ impl Config {
             },
             reserve_tokens: defaults.compaction.reserve_tokens_floor,
             keep_recent_tokens: defaults.compaction.keep_recent_tokens,
+            window_messages: session.window_messages,
         };
         for (key, value) in [
             ("agents.defaults.maxConcurrent", defaults.max_concurrent),
@@ -260,11 +278,14 @@ impl Config {
             longest_pause: Duration::from_millis(defaults.model_retry_max_delay_ms),
         };
         let idle_timeout = Duration::from_secs(defaults.idle_timeout_seconds);
+        let skills: SkillsSection = document.section("skills")?;
+        let bootstrap = skills.bootstrap(defaults.bootstrap_max_chars);
+        let time_zone = time_zone(&defaults.user_timezone)?;
         let store = StoreTimes {
             wait: Duration::from_millis(session.wait_ms),
             call_timeout: Duration::from_millis(store.call_timeout_ms),
         };
-        Ok(Self { agents, providers, settings, idle_timeout, patience, capacity, store, runner })
+        Ok(Self { agents, providers, settings, idle_timeout, patience, capacity, store, runner, bootstrap, time_zone })
     }
 
     /// Where a runner of its own listens.
@@ -308,6 +329,7 @@ impl Config {
         let keep = Keep { lifetime: Duration::from_millis(self.runner.kept_run_ms), bytes: self.runner.kept_run_bytes };
         let shared = run::Shared {
             failover: Failover::new(&models, self.patience),
+            prompts: Prompts::new(Bootstrap::start(&self.agents, self.bootstrap).await, self.time_zone),
             tools: Tools::default(),
             settings: self.settings,
         };
@@ -348,21 +370,29 @@ fn fallbacks(own: Option<&ModelChoice>, defaults: &Defaults) -> Vec<ModelName> {
 }
 
 /// The agents of the list, or one called `main`. The default is the first that says so, else the first.
-fn agents(list: Vec<ListedAgent>, defaults: &Defaults, default_model: &ModelName) -> Result<Agents, Error> {
+fn agents(
+    list: Vec<ListedAgent>,
+    defaults: &Defaults,
+    default_model: &ModelName,
+    workspaces: &Workspaces<'_>,
+) -> Result<Agents, Error> {
     let default_index = list.iter().position(|agent| agent.default).unwrap_or(0);
-    let mut agents: Vec<Agent> = list
-        .into_iter()
-        .map(|agent| Agent {
+    let mut agents = Vec::with_capacity(list.len().max(1));
+    for (index, agent) in list.into_iter().enumerate() {
+        agents.push(Agent {
+            workspace: workspaces.of(&agent.id, &agent.workspace, index == default_index)?,
             id: agent.id,
             name: agent.name,
             model: agent.model.as_ref().map_or_else(|| default_model.clone(), ModelChoice::primary),
             fallbacks: fallbacks(agent.model.as_ref(), defaults),
             system_prompt: agent.system_prompt.unwrap_or_else(|| defaults.system_prompt.clone()),
-        })
-        .collect();
+        });
+    }
     if agents.is_empty() {
+        let id: AgentId = "main".parse().expect("`main` is a valid agent id");
         agents.push(Agent {
-            id: "main".parse().expect("`main` is a valid agent id"),
+            workspace: workspaces.of(&id, "", true)?,
+            id,
             name: String::new(),
             model: default_model.clone(),
             fallbacks: fallbacks(None, defaults),
@@ -372,6 +402,13 @@ fn agents(list: Vec<ListedAgent>, defaults: &Defaults, default_model: &ModelName
     Agents::new(agents, default_index).map_err(|duplicate| Error::Invalid {
         key: "agents.list".to_owned(),
         reason: format!("two agents are called `{duplicate}`"),
+    })
+}
+
+fn time_zone(name: &str) -> Result<TimeZone, Error> {
+    TimeZone::get(name).map_err(|_| Error::Invalid {
+        key: "agents.defaults.userTimezone".to_owned(),
+        reason: format!("this machine knows no time zone `{name}`; expected a name such as `Europe/Rome`"),
     })
 }
 

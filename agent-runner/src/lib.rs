@@ -2,6 +2,7 @@
 //! answer is the event stream of one run.
 
 mod agents;
+mod bootstrap;
 mod config;
 mod conversation;
 mod failover;

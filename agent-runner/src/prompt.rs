@@ -1,9 +1,74 @@
 //! What a model is sent: the agent's prompt, the client's instructions, the transcript, what is new.
 
-use proto::session::v1::{Message, Part, Role, part::Kind};
+mod system;
 
-/// The whole prompt, in order. Everything that instructs becomes one system message, since many models take no second
-/// one; every other message keeps its place and role.
+use jiff::{Timestamp, tz::TimeZone};
+use proto::{
+    agent::v1::{FunctionTool, RunRequest},
+    session::v1::{Message, Part, Role, part::Kind},
+};
+
+use crate::{
+    agents::{Agent, ModelName},
+    bootstrap::Bootstrap,
+    failure::Failure,
+};
+
+/// Builds the prompts of a runner's agents.
+#[derive(Debug)]
+pub(crate) struct Prompts {
+    bootstrap: Bootstrap,
+    /// Whose date it is that the agents are told.
+    time_zone: TimeZone,
+}
+
+/// What a system text is made of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Parts<'a> {
+    pub(crate) agent: &'a Agent,
+    /// The model that is asked first.
+    pub(crate) model: &'a ModelName,
+    /// All tools that it may call.
+    pub(crate) tools: &'a [FunctionTool],
+    /// The client's system and developer messages.
+    pub(crate) instructions: &'a [Message],
+}
+
+impl Prompts {
+    pub(crate) fn new(bootstrap: Bootstrap, time_zone: TimeZone) -> Self {
+        Self { bootstrap, time_zone }
+    }
+
+    /// Everything that instructs, as one text: the agent's own part, then the client's.
+    pub(crate) fn system(&self, parts: &Parts<'_>) -> String {
+        let snapshot = self.bootstrap.snapshot();
+        let workspace = parts.agent.workspace.as_ref().and_then(|path| snapshot.of(path));
+        let today = Timestamp::now().to_zoned(self.time_zone.clone()).date();
+        let time_zone = self.time_zone.iana_name().unwrap_or("UTC");
+        system::text(parts, workspace.map(AsRef::as_ref), &system::Today { date: today, time_zone })
+    }
+
+    /// Looks at the workspaces no more.
+    pub(crate) async fn stop(&self) {
+        self.bootstrap.stop().await;
+    }
+}
+
+/// Takes out of a request what its turn adds before the answer. The client's history counts only where nothing is kept
+/// yet: a client that sends it again does not double it.
+pub(crate) fn new_messages(request: &mut RunRequest, is_transcript_empty: bool) -> Result<Vec<Message>, Failure> {
+    let history = std::mem::take(&mut request.history);
+    let input = std::mem::take(&mut request.input);
+    let new: Vec<Message> = if is_transcript_empty { history.into_iter().chain(input).collect() } else { input };
+    if new.is_empty() {
+        let reason = "nothing follows the last assistant message".to_owned();
+        return Err(Failure::Invalid { param: "messages", reason });
+    }
+    Ok(new)
+}
+
+/// The prompt after a system text. Everything that instructs is one system message, since many models take no second one;
+/// every other message keeps its place and role.
 pub(crate) fn build<'a>(system: &str, conversation: impl IntoIterator<Item = &'a Message>) -> Vec<Message> {
     let mut prompt = Vec::new();
     if !system.is_empty() {
@@ -33,18 +98,6 @@ pub(crate) fn text(text: String) -> Part {
     Part { kind: Some(Kind::Text(text)) }
 }
 
-/// What instructs the model: the agent's own prompt, then what the client adds.
-pub(crate) fn system(system_prompt: &str, instructions: &[Message]) -> String {
-    let mut texts = vec![system_prompt.trim()];
-    for part in instructions.iter().flat_map(|message| &message.parts) {
-        if let Some(Kind::Text(text)) = &part.kind {
-            texts.push(text.trim());
-        }
-    }
-    texts.retain(|text| !text.is_empty());
-    texts.join("\n\n")
-}
-
 /// An assistant that said nothing and called nothing has no place in a prompt; providers refuse it.
 fn is_worth_sending(message: &Message) -> bool {
     message.role() != Role::Assistant || !message.parts.is_empty() || !message.tool_calls.is_empty()
@@ -62,17 +115,16 @@ mod tests {
     }
 
     #[test]
-    fn instructions_come_first_and_as_one_message() {
-        let instructions = [message(Role::System, "Be brief."), message(Role::Developer, " Be kind.\n")];
+    fn the_system_text_comes_first_and_an_empty_answer_not_at_all() {
         let transcript = [message(Role::User, "hi"), message(Role::Assistant, "hello"), message(Role::Assistant, "")];
         let new = [message(Role::User, "bye")];
         let expected = [
-            message(Role::System, "You are beta.\n\nBe brief.\n\nBe kind."),
+            message(Role::System, "You are beta."),
             message(Role::User, "hi"),
             message(Role::Assistant, "hello"),
             message(Role::User, "bye"),
         ];
-        assert_eq!(build(&system("You are beta.", &instructions), transcript.iter().chain(&new)), expected);
+        assert_eq!(build("You are beta.", transcript.iter().chain(&new)), expected);
     }
 
     #[test]
@@ -98,8 +150,8 @@ mod tests {
     }
 
     #[test]
-    fn without_instructions_there_is_no_system_message() {
+    fn without_a_system_text_there_is_no_system_message() {
         let new = [message(Role::User, "hi")];
-        assert_eq!(build(&system(" ", &[]), &new), new);
+        assert_eq!(build("", &new), new);
     }
 }

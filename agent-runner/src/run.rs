@@ -25,22 +25,24 @@ use crate::{
     conversation::{self, Conversation, Room},
     failover::{Candidate, Failover},
     failure::Failure,
-    model, prompt,
+    model,
+    prompt::{self, Parts, Prompts},
     slots::Ticket,
     tool::{RunFacts, toolset::Tools},
     turn::{Store, Transcript, Turn},
 };
 use machine::{Action, Input, Machine};
-use toolbox::Toolbox;
 
 pub(crate) use ask::Voice;
 pub(crate) use call::ToolLimits;
 pub(crate) use events::{Events, channel};
 pub(crate) use machine::Limits;
+pub(crate) use toolbox::Toolbox;
 
 /// What all runs of a runner share.
 pub(crate) struct Shared {
     pub(crate) failover: Failover,
+    pub(crate) prompts: Prompts,
     pub(crate) tools: Tools,
     pub(crate) settings: Settings,
 }
@@ -56,6 +58,8 @@ pub(crate) struct Settings {
     pub(crate) reserve_tokens: u64,
     /// Tokens of the newest messages that are never summed up; at most a quarter of the context.
     pub(crate) keep_recent_tokens: u64,
+    /// The most messages of a transcript that a preview shows.
+    pub(crate) window_messages: u32,
 }
 
 impl Settings {
@@ -207,11 +211,7 @@ impl Run {
         let _slot = self.ticket.slot().await;
         let first = self.candidates[0].name.clone();
         self.events.send(Kind::Started(Started { model: first.to_string(), started_at_ms: now_ms() })).await?;
-        let new = self.new_messages(transcript.message_count == 0);
-        if new.is_empty() {
-            let reason = "nothing follows the last assistant message".to_owned();
-            return Err(Failure::Invalid { param: "messages", reason });
-        }
+        let new = prompt::new_messages(&mut self.request, transcript.message_count == 0)?;
         let facts = RunFacts {
             run_id: self.request.run_id.as_str().into(),
             agent_id: self.agent.id.clone(),
@@ -219,7 +219,12 @@ impl Run {
             model: first.clone(),
             message_count: transcript.message_count,
         };
-        let system = prompt::system(&self.agent.system_prompt, &self.request.instructions);
+        let system = self.shared.prompts.system(&Parts {
+            agent: &self.agent,
+            model: &first,
+            tools: toolbox.definitions(),
+            instructions: &self.request.instructions,
+        });
         let mut conversation = Conversation::new(transcript.window, overhead(&system, &toolbox));
         conversation.carry_summary_on(transcript.message_count);
         new.into_iter().for_each(|message| conversation.push(message));
@@ -274,14 +279,6 @@ impl Run {
                 Action::Fail(failure) => return Err(failure),
             };
         }
-    }
-
-    /// What this turn adds before the answer. The client's history counts only where nothing is kept yet: a client
-    /// that sends it again does not double it.
-    fn new_messages(&mut self, is_transcript_empty: bool) -> Vec<Message> {
-        let history = std::mem::take(&mut self.request.history);
-        let input = std::mem::take(&mut self.request.input);
-        if is_transcript_empty { history.into_iter().chain(input).collect() } else { input }
     }
 }
 

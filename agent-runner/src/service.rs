@@ -1,5 +1,7 @@
 //! The gRPC face of the runner.
 
+mod preview;
+
 use std::{
     pin::Pin,
     sync::Arc,
@@ -118,6 +120,7 @@ impl Service {
         self.inner.tasks.close();
         self.inner.stop.cancel();
         self.inner.tasks.wait().await;
+        self.inner.shared.prompts.stop().await;
     }
 
     fn agent(&self, agent_id: &str) -> Result<&Arc<Agent>, Status> {
@@ -246,7 +249,11 @@ impl AgentRunner for Service {
             return Err(Status::unavailable("the runner is shutting down"));
         }
         let request = request.into_inner();
+        check_run_id(&request.run_id)?;
         check(&request)?;
+        if request.input.is_empty() && request.history.is_empty() {
+            return Err(invalid_argument("messages", "there is nothing to answer"));
+        }
         let agent = self.agent(&request.agent_id)?.clone();
         let candidates = self.candidates(&agent, &request.model)?;
         let store = (!request.stateless).then(|| self.inner.store.clone());
@@ -293,9 +300,9 @@ impl AgentRunner for Service {
 
     async fn preview_prompt(
         &self,
-        _: Request<PreviewPromptRequest>,
+        request: Request<PreviewPromptRequest>,
     ) -> Result<Response<PreviewPromptResponse>, Status> {
-        Err(Status::unimplemented("not yet"))
+        self.preview(request.into_inner()).await.map(Response::new)
     }
 
     async fn list_agents(&self, _: Request<ListAgentsRequest>) -> Result<Response<ListAgentsResponse>, Status> {
@@ -306,18 +313,19 @@ impl AgentRunner for Service {
     }
 }
 
-fn check(request: &RunRequest) -> Result<(), Status> {
-    if request.run_id.is_empty() || request.run_id.len() > MAX_RUN_ID_BYTES {
+fn check_run_id(run_id: &str) -> Result<(), Status> {
+    if run_id.is_empty() || run_id.len() > MAX_RUN_ID_BYTES {
         return Err(invalid_argument("run_id", "must have 1 to 128 bytes"));
     }
+    Ok(())
+}
+
+fn check(request: &RunRequest) -> Result<(), Status> {
     if !request.stateless && request.session_key.is_empty() {
         return Err(invalid_argument("session_key", "is needed unless the run is stateless"));
     }
     if request.fingerprint.len() > MAX_FINGERPRINT_BYTES {
         return Err(invalid_argument("fingerprint", "must have at most 64 bytes"));
-    }
-    if request.input.is_empty() && request.history.is_empty() {
-        return Err(invalid_argument("messages", "there is nothing to answer"));
     }
     Ok(())
 }

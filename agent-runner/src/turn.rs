@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use prost::bytes::Bytes;
 use proto::session::v1::{
-    AbandonTurnRequest, BeginTurnRequest, CommitTurnRequest, GetRunRequest, Lease, Message, PutRunRequest,
-    RenewLeaseRequest, Run, Usage, session_store_client::SessionStoreClient,
+    AbandonTurnRequest, BeginTurnRequest, CommitTurnRequest, GetRunRequest, Lease, ListMessagesRequest, Message, Order,
+    PutRunRequest, RenewLeaseRequest, Role, Run, Usage, session_store_client::SessionStoreClient,
 };
 use shared::transport::{Transport, is_overload};
 use tokio::time::Instant;
@@ -13,6 +13,8 @@ use tonic::{Code, Request};
 
 use crate::failure::Failure;
 
+/// The most messages that the store lists at a time.
+const MAX_PAGE: u32 = 1000;
 /// Between the tries of a commit.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -77,6 +79,26 @@ impl Store {
             Err(status) if status.code() == Code::NotFound => Ok(None),
             Err(status) => Err(status.into()),
         }
+    }
+
+    /// Reads what a turn would begin with, without beginning one. Of very long messages it may be less than a turn gets.
+    pub(crate) async fn read(&self, session_key: &str, limit: u32) -> Result<Transcript, Failure> {
+        let request = ListMessagesRequest {
+            session_key: session_key.to_owned(),
+            limit: limit.clamp(1, MAX_PAGE),
+            order: Order::Descending.into(),
+            ..ListMessagesRequest::default()
+        };
+        let page = match self.client.clone().list_messages(within(self.times.call_timeout, request)).await {
+            Ok(page) => page.into_inner().messages,
+            Err(status) if status.code() == Code::NotFound => Vec::new(),
+            Err(status) => return Err(status.into()),
+        };
+        let message_count = page.len() as u64;
+        let newest = page.into_iter().rev().filter_map(|message| message.message);
+        // As the store does for a turn: results whose calls are not in the window mean nothing to a model.
+        let window = newest.skip_while(|message| message.role() == Role::Tool).collect();
+        Ok(Transcript { window, message_count })
     }
 
     /// Waits for the session's lease; returns the turn and the transcript.

@@ -62,6 +62,22 @@ fn an_agent_has_its_own_model_or_the_default() {
 }
 
 #[test]
+fn workspaces_and_what_prompts_take_of_them_can_be_set() {
+    let text = "{
+        agents: {
+            defaults: {workspace: '/srv/a', bootstrapMaxChars: 7},
+            list: [{id: 'a'}, {id: 'b', workspace: 'b'}, {id: 'c'}],
+        },
+        skills: {limits: {maxSkillsInPrompt: 3}},
+    }";
+    let config = load(text, &[("OPENAI_API_KEY", "k"), ("HOME", "/home/alice")]).expect("usable");
+    let workspaces: Vec<_> = config.agents.iter().filter_map(|agent| agent.workspace.as_deref()?.to_str()).collect();
+    assert_eq!(workspaces, ["/srv/a", "b", "/home/alice/clawd-c"]);
+    let bootstrap::Settings { max_chars, max_skills } = config.bootstrap;
+    assert_eq!((max_chars, max_skills), (7, 3));
+}
+
+#[test]
 fn what_makes_no_sense_is_named() {
     let check = |text: &str, expected: &str| {
         let error = load(text, &[("OPENAI_API_KEY", "k")]).expect_err("it makes no sense");
@@ -71,6 +87,11 @@ fn what_makes_no_sense_is_named() {
     check("{agents: {list: [{id: 'a b'}]}}", "agents.list[0].id");
     check("{agents: {list: [{id: 'a', model: 'x/y'}]}}", "agents.list (a): there is no model provider `x`");
     check("{agents: {defaults: {model: 'gpt'}}}", "agents.defaults.model");
+    check(
+        "{agents: {defaults: {userTimezone: 'Mars/Base'}}}",
+        "agents.defaults.userTimezone: this machine knows no time zone `Mars/Base`",
+    );
+    check("{agents: {list: [{id: 'a', workspace: '~/a'}]}}", "agents.list (a).workspace: `~/a` is in the home folder");
     check("{models: {providers: {x: {}}}}", "models.providers.x.baseUrl: is needed");
     check("{models: {providers: {x: {api: 'telepathy'}}}}", "models.providers.x.api");
     check(
@@ -108,7 +129,11 @@ fn the_defaults_are_the_documented_ones() {
     let (defaults, session) = (Defaults::default(), SessionSection::default());
     check("agents.defaults.timeoutSeconds", defaults.timeout_seconds);
     check("agents.defaults.idleTimeoutSeconds", defaults.idle_timeout_seconds);
+    check("agents.defaults.bootstrapMaxChars", defaults.bootstrap_max_chars as u64);
+    let user_timezone = Some(defaults.user_timezone.as_str());
+    assert_eq!(config::documented_default("agents.defaults.userTimezone"), user_timezone);
     check("session.waitMs", session.wait_ms);
+    check("session.windowMessages", session.window_messages.into());
     check("services.agentRunner.maxConcurrentCalls", RunnerSection::default().max_concurrent_calls as u64);
     check("services.agentRunner.drainMs", RunnerSection::default().drain_ms);
     check("services.agentRunner.keptRunMs", RunnerSection::default().kept_run_ms);

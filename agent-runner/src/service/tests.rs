@@ -2,6 +2,7 @@
 
 mod agent;
 mod fakes;
+mod preview;
 mod resumable;
 
 use std::time::Duration;

@@ -108,7 +108,8 @@ async fn a_turn_with_tools_is_kept_whole(topology: Topology) {
     let roles: Vec<_> = messages["data"].as_array().unwrap().iter().map(|message| message["role"].clone()).collect();
     assert_eq!(roles, ["user", "assistant", "tool", "assistant"]);
     gateway.ask("and now?").user("alice").send().await.content();
-    let roles: Vec<_> = gateway.provider.last_asked().messages().iter().map(|message| message["role"].clone()).collect();
+    let roles: Vec<_> =
+        gateway.provider.last_asked().messages().iter().map(|message| message["role"].clone()).collect();
     assert_eq!(roles[roles.len() - 5..], ["user", "assistant", "tool", "assistant", "user"]);
 }
 
@@ -143,7 +144,8 @@ async fn nothing_outside_of_the_workspace_is_reached(topology: Topology) {
 
 async fn programs_are_run_only_when_it_is_allowed(topology: Topology) {
     let allow = |exec: Value| json!({"profile": "coding", "exec": exec});
-    let (gateway, _workspace) = with_tools(topology, allow(json!({"security": "allowlist", "safeBins": ["cat"]}))).await;
+    let (gateway, _workspace) =
+        with_tools(topology, allow(json!({"security": "allowlist", "safeBins": ["cat"]}))).await;
     let run = told(&gateway, "exec", json!({"command": "cat notes.txt"})).await;
     assert!(run.contains("The number is 42."), "{run}");
     for command in ["ls", "/bin/ls", "./cat notes.txt", "sh -c ls"] {

@@ -13,11 +13,12 @@ mod provider;
 
 mod contract;
 mod history;
+mod workspaces;
 
-mod completions;
-mod streaming;
 mod agent_tools;
+mod completions;
 mod mcp;
+mod streaming;
 mod tools;
 
 mod idempotency;

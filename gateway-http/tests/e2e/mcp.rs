@@ -31,7 +31,8 @@ fn server() -> PathBuf {
 async fn with_server(topology: Topology) -> (Gateway, PathBuf) {
     let gateway = Gateway::on(topology).await;
     let pid = gateway.state().join("mcp.pid");
-    let script = format!("echo $$ > {} && exec {} --ignore-robots-txt --allow-private-ips", pid.display(), server().display());
+    let script =
+        format!("echo $$ > {} && exec {} --ignore-robots-txt --allow-private-ips", pid.display(), server().display());
     let server = json!({"command": "/bin/sh", "args": ["-c", script], "env": {"NO_PROXY": "*"}});
     let tools = json!({"mcp": {"servers": {"web": server}}});
     (gateway.config(json!({"tools": tools})).start().await, pid)

@@ -24,6 +24,9 @@ pub(crate) use script::Gate;
 
 use script::Step;
 
+/// How the line of facts begins that every agent's prompt has.
+const FACTS: &str = "Facts: today is ";
+
 /// The provider; it stops when dropped.
 pub(crate) struct Provider {
     address: SocketAddr,
@@ -131,9 +134,25 @@ impl Asked {
         turns.map(|message| format!("{}: {}", message["role"].as_str().unwrap(), text(&message["content"]))).collect()
     }
 
-    /// The messages as they were sent.
+    /// The messages as they were sent, but for the facts, which no test but theirs cares for.
     pub(crate) fn messages(&self) -> Vec<Value> {
-        self.body["messages"].as_array().unwrap().clone()
+        let mut messages = self.body["messages"].as_array().unwrap().clone();
+        messages.retain_mut(|message| {
+            let Some(system) = message["content"].as_str().filter(|_| message["role"] == "system") else { return true };
+            let paragraphs: Vec<&str> = system.split("\n\n").filter(|text| !text.starts_with(FACTS)).collect();
+            let rest = paragraphs.join("\n\n");
+            let is_left = !rest.is_empty();
+            message["content"] = rest.into();
+            is_left
+        });
+        messages
+    }
+
+    /// The whole system text, facts and all.
+    pub(crate) fn system(&self) -> String {
+        let first = &self.body["messages"][0];
+        assert_eq!(first["role"], "system", "{first}");
+        text(&first["content"])
     }
 }
 

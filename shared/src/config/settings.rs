@@ -137,6 +137,9 @@ pub const SETTINGS: &[Setting] = &[
     Setting::new("agents.defaults.modelRetryMaxDelayMs", Kind::Integer, "5000", "longest pause before that; a provider that asks for more is given up"),
     Setting::new("agents.defaults.compaction.reserveTokensFloor", Kind::Integer, "20000", "tokens of a model's context, at most a quarter of it, that a prompt leaves free: before it would take them, the oldest messages are summed up"),
     Setting::new("agents.defaults.compaction.keepRecentTokens", Kind::Integer, "20000", "tokens of the newest messages, at most a quarter of the context, that are never summed up"),
+    Setting::new("agents.defaults.workspace", Kind::Text, "`~/clawd`", "folder of the default agent; a relative one is in the configuration file's folder"),
+    Setting::new("agents.defaults.bootstrapMaxChars", Kind::Integer, "20000", "characters of such a file that a prompt takes; from a longer one the middle is left out"),
+    Setting::new("agents.defaults.userTimezone", Kind::Text, "UTC", "time zone of the date in prompts, such as `Europe/Rome`"),
     Setting::new("agents.list[].id", Kind::Text, "main", "name of an agent"),
     Setting::new("agents.list[].default", Kind::Boolean, "the first agent", "whether requests that name no agent go to it"),
     Setting::new("agents.list[].name", Kind::Text, "", "name for people"),
@@ -144,6 +147,8 @@ pub const SETTINGS: &[Setting] = &[
     Setting::new("agents.list[].model.primary", Kind::Text, "", "`provider/model`"),
     Setting::new("agents.list[].model.fallbacks", Kind::Structure, "agents.defaults.model.fallbacks", "as there"),
     Setting::new("agents.list[].systemPrompt", Kind::Text, "agents.defaults.systemPrompt", "start of an agent's prompt"),
+    Setting::new("agents.list[].workspace", Kind::Text, "`~/clawd-<id>`, the default agent's as above", "folder of an agent, likewise"),
+    Setting::new("skills.limits.maxSkillsInPrompt", Kind::Integer, "150", "skills of a workspace that a prompt lists"),
 
     Setting::new("session.leaseMs", Kind::Integer, "30000", "time without renewal after which a turn is given up"),
     Setting::new("session.waitMs", Kind::Integer, "30000", "time to wait for a session's turn"),

@@ -407,7 +407,7 @@ async fn a_conversation_that_fills_the_model_is_summed_up_and_the_summary_is_kep
 
     let asked = dialogue.asked();
     // The summary is asked for without tools and options; then the model sees it in the place of the rest.
-    assert_eq!((asked[0].messages.len(), asked[0].tools.len()), (2, 0));
+    assert_eq!((asked[0].messages.len(), asked[0].tools.len()), (1, 0));
     let newest = transcript[transcript.len() - (kept - 1)..].iter().cloned();
     let seen: Vec<Message> = [summary.clone()].into_iter().chain(newest).chain([message(Role::User, "hi")]).collect();
     assert_eq!(asked[1].messages, seen);
@@ -421,7 +421,7 @@ async fn a_conversation_that_the_model_finds_too_long_is_summed_up_once() {
     let (mut client, _service) = Setup::of(dialogue.clone()).runner(&store);
     assert_eq!(heard(&run(&mut client, request("r1")).await), "hello");
     let lengths: Vec<_> = dialogue.asked().iter().map(|asked| asked.messages.len()).collect();
-    assert_eq!(lengths[..2], [21, 2]);
+    assert_eq!(lengths[..2], [21, 1]);
     assert!(lengths[2] <= 12, "{lengths:?}");
 
     let dialogue = Dialogue::of([too_long(), says("x"), too_long()]);

@@ -7,14 +7,15 @@ use std::{
 };
 
 use futures_util::{StreamExt, stream};
+use jiff::tz::TimeZone;
 use proto::{
     agent::v1::agent_runner_client::AgentRunnerClient,
     session::v1::{
         AbandonTurnRequest, AbandonTurnResponse, BeginTurnRequest, BeginTurnResponse, CommitTurnRequest,
         CommitTurnResponse, DeleteSessionRequest, DeleteSessionResponse, GetRunRequest, GetRunResponse,
         GetSessionRequest, GetSessionResponse, Lease, ListMessagesRequest, ListMessagesResponse, ListSessionsRequest,
-        ListSessionsResponse, Message, PutRunRequest, PutRunResponse, RenewLeaseRequest, RenewLeaseResponse,
-        ResetSessionRequest, ResetSessionResponse, Run, RunState,
+        ListSessionsResponse, Message, Order, PutRunRequest, PutRunResponse, RenewLeaseRequest, RenewLeaseResponse,
+        ResetSessionRequest, ResetSessionResponse, Role, Run, RunState, TranscriptMessage,
         session_store_client::SessionStoreClient,
         session_store_server::{SessionStore, SessionStoreServer},
     },
@@ -25,10 +26,12 @@ use tonic::{Request, Response, Status};
 
 use crate::{
     agents::{Agent, Agents, ModelName},
+    bootstrap::Bootstrap,
     config::{Models, Provided},
     failover::{Failover, Patience},
     live::Keep,
     model::{self, Error, Event, EventStream, Model},
+    prompt::Prompts,
     run::{Limits, Settings, Shared, ToolLimits},
     service::{Capacity, Service},
     tool::{
@@ -135,8 +138,18 @@ impl SessionStore for FakeStore {
         Err(Status::unimplemented("no run asks for it"))
     }
 
-    async fn list_messages(&self, _: Request<ListMessagesRequest>) -> Result<Response<ListMessagesResponse>, Status> {
-        Err(Status::unimplemented("no run asks for it"))
+    async fn list_messages(
+        &self,
+        request: Request<ListMessagesRequest>,
+    ) -> Result<Response<ListMessagesResponse>, Status> {
+        let ListMessagesRequest { limit, order, after_seq, .. } = request.into_inner();
+        assert_eq!((Order::try_from(order), after_seq), (Ok(Order::Descending), 0), "only the newest are asked for");
+        if self.transcript.is_empty() {
+            return Err(Status::not_found("the key has no session"));
+        }
+        let listed = |message: &Message| TranscriptMessage { message: Some(message.clone()), ..Default::default() };
+        let messages = self.transcript.iter().rev().take(limit as usize).map(listed).collect();
+        Ok(Response::new(ListMessagesResponse { messages, ..ListMessagesResponse::default() }))
     }
 
     async fn reset_session(&self, _: Request<ResetSessionRequest>) -> Result<Response<ResetSessionResponse>, Status> {
@@ -180,6 +193,7 @@ pub(super) struct Script {
     events: Vec<Event>,
     end: End,
     stopped: Arc<Notify>,
+    asked: Arc<Mutex<Vec<model::Request>>>,
 }
 
 #[derive(Clone, Copy)]
@@ -200,7 +214,7 @@ impl Drop for TellsStop {
 
 impl Script {
     pub(super) fn of(events: impl IntoIterator<Item = Event>) -> Self {
-        Self { events: events.into_iter().collect(), end: End::Ends, stopped: Arc::default() }
+        Self { events: events.into_iter().collect(), end: End::Ends, stopped: Arc::default(), asked: Arc::default() }
     }
 
     pub(super) fn failing(events: impl IntoIterator<Item = Event>, error: fn() -> Error) -> Self {
@@ -211,13 +225,19 @@ impl Script {
         Self { end: End::Hangs, ..Self::of(events) }
     }
 
+    /// What the model was asked, from the first.
+    pub(super) fn asked(&self) -> Vec<model::Request> {
+        self.asked.lock().unwrap().clone()
+    }
+
     pub(super) fn stopped(&self) -> Arc<Notify> {
         self.stopped.clone()
     }
 }
 
 impl Model for Script {
-    fn stream(&self, _: &model::Request) -> EventStream {
+    fn stream(&self, request: &model::Request) -> EventStream {
+        self.asked.lock().unwrap().push(request.clone());
         let stop = TellsStop(self.stopped.clone());
         let end = self.end;
         let last = stream::once(async move {
@@ -245,9 +265,11 @@ impl Dialogue {
         Self { scripts: Arc::new(Mutex::new(scripts.into_iter().collect())), asked: Arc::default() }
     }
 
-    /// Every question so far.
+    /// Every question so far, without its instructions.
     pub(super) fn asked(&self) -> Vec<model::Request> {
-        self.asked.lock().unwrap().clone()
+        let mut asked = self.asked.lock().unwrap().clone();
+        asked.iter_mut().for_each(|question| question.messages.retain(|message| message.role() != Role::System));
+        asked
     }
 }
 
@@ -274,6 +296,7 @@ pub(super) fn settings() -> Settings {
         tools: ToolLimits { timeout: Duration::from_secs(60), parallel: 8, output_chars: 50_000 },
         reserve_tokens: 20_000,
         keep_recent_tokens: 20_000,
+        window_messages: 4,
     }
 }
 
@@ -306,7 +329,8 @@ impl Setup {
             name: String::new(),
             model: names.next().expect("a model"),
             fallbacks: names.collect(),
-            system_prompt: String::new(),
+            system_prompt: "You are main.".to_owned(),
+            workspace: None,
         };
         let agents = Agents::new(vec![agent], 0).expect("one agent");
         let provided = |model| Provided { keys: vec![model], names: Arc::new(["m".to_owned()]) };
@@ -314,6 +338,7 @@ impl Setup {
         let patience = Patience { retries: 2, longest_pause: Duration::from_secs(5) };
         let shared = Shared {
             failover: Failover::new(&models, patience),
+            prompts: Prompts::new(Bootstrap::default(), TimeZone::UTC),
             tools: Tools::of(Toolset::new(self.tools)),
             settings: self.settings,
         };

@@ -81,6 +81,11 @@ impl Installation {
         self.folder.path().join("logs")
     }
 
+    /// The user's home, in which agents have their workspaces.
+    pub(crate) fn home(&self) -> &Path {
+        self.folder.path()
+    }
+
     fn config_file(&self) -> PathBuf {
         self.folder.path().join("clawdbot.json")
     }

@@ -147,14 +147,14 @@ fn keys_of_clawdbot_and_unknown_keys_are_accepted_and_told() {
     let text = "{
         gateway: { mode: 'local', tls: { enabled: true }, trustedProxies: ['10.0.0.1'], mood: 1, auth: { allowTailscale: true } },
         channels: { telegram: { port: 1 } },
-        agents: { defaults: { workspace: '~/w', model: { primary: 'a/b' } }, list: [{ id: 'x', sandbox: {} }] },
+        agents: { defaults: { repoRoot: '~/w', model: { primary: 'a/b' } }, list: [{ id: 'x', sandbox: {} }] },
         models: { mode: 'merge', providers: { x: { authHeader: true, headers: { anything: 'y' } } } },
         session: { scope: 'global' },
         tool: 1,
     }";
     let expected = [
         format!(
-            "{FILE}: keys of Clawdbot without effect here: agents.defaults.workspace, agents.list[0].sandbox, channels, \
+            "{FILE}: keys of Clawdbot without effect here: agents.defaults.repoRoot, agents.list[0].sandbox, channels, \
              gateway.auth.allowTailscale, gateway.mode, gateway.tls, gateway.trustedProxies, models.mode, \
              models.providers.x.authHeader, session.scope; \
              nothing enforces agents.list[0].sandbox, gateway.tls, gateway.trustedProxies"
