@@ -37,5 +37,6 @@ mod cancellation;
 mod drain;
 mod tracing;
 
+mod agent_command;
 mod cli;
 mod clients;

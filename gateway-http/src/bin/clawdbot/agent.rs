@@ -1,64 +1,131 @@
 //! `clawdbot agent`: one run through the same runner and store as every request, printed as it streams.
 
+mod json;
+mod one_line;
+mod preview;
+mod printer;
+mod progress;
+mod request;
+
 use std::{
-    io::{self, Write},
+    io::{self, IsTerminal, Stderr, Stdout, Write},
     process::ExitCode,
 };
 
-use anyhow::{Context, bail};
-use proto::{
-    agent::v1::{
-        FailureCode, FinishReason, ListAgentsRequest, RunEvent, RunRequest, agent_runner_client::AgentRunnerClient,
-        run_event::Kind,
-    },
-    session::v1::{Message, Part, Role, Usage, part},
+use proto::agent::v1::{
+    PreviewPromptRequest, RunEvent, RunRequest, agent_runner_client::AgentRunnerClient, run_event::Kind,
 };
-use serde_json::{Value, json};
-use shared::{AgentId, Namespace, SessionKey, process::Process, transport::Transport};
-use uuid::Uuid;
+use shared::{
+    process::Process,
+    transport::{MAX_MESSAGE_BYTES, Transport},
+};
+use tonic::{Code, Status};
 
 use crate::{arguments::Agent, stack::Stack};
+use printer::{Format, Printer};
+use progress::Progress;
 
+const FAILED: u8 = 1;
+/// The run failed, but the same command may succeed later.
+const TRY_AGAIN: u8 = 3;
 const INTERRUPTED: u8 = 130;
 
-pub(crate) async fn run(process: &Process, asked: Agent) -> anyhow::Result<ExitCode> {
-    let interrupted = || Ok(ExitCode::from(INTERRUPTED));
-    let stack = tokio::select! {
-        stack = Stack::build(&process.document, &process.environment) => stack?,
-        () = process.shutdown.cancelled() => return interrupted(),
-    };
-    let outcome = tokio::select! {
-        outcome = ask(stack.runner(), asked) => outcome,
-        () = process.shutdown.cancelled() => interrupted(),
-    };
-    stack.shutdown().await;
-    outcome
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("{message}")]
+    Run { message: String, may_pass: bool },
+    #[error(transparent)]
+    Output(#[from] io::Error),
+    #[error(transparent)]
+    Other(#[from] anyhow::Error),
 }
 
-async fn ask(runner: Transport, asked: Agent) -> anyhow::Result<ExitCode> {
-    let mut runner = AgentRunnerClient::new(runner);
-    let is_json = asked.json;
-    let request = request(&mut runner, asked).await?;
-    let refused = |status: tonic::Status| anyhow::anyhow!("{}", status.message());
-    let mut events = runner.run(request).await.map_err(refused)?.into_inner();
-    let mut out = io::stdout();
-    while let Some(response) = events.message().await.map_err(refused)? {
-        let Some(RunEvent { seq, kind: Some(kind) }) = response.event else { continue };
-        if is_json {
-            writeln!(out, "{}", as_json(seq, &kind))?;
+impl From<Status> for Error {
+    fn from(status: Status) -> Self {
+        // The runner names the field as HTTP clients write it.
+        let message = match status.message().strip_prefix("x-clawdbot-model:") {
+            Some(reason) => format!("--model:{reason}"),
+            None => status.message().to_owned(),
+        };
+        let may_pass = matches!(status.code(), Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded);
+        Self::Run { message, may_pass }
+    }
+}
+
+pub(crate) async fn run(process: &Process, asked: Agent) -> anyhow::Result<ExitCode> {
+    let mut printer = printer(&asked);
+    let prepare = async {
+        let message = request::message(asked.message.as_deref()).await?;
+        anyhow::Ok((message, Stack::build(&process.document, &process.environment).await?))
+    };
+    let (message, stack) = tokio::select! {
+        prepared = prepare => prepared?,
+        () = process.shutdown.cancelled() => return Ok(interrupted(&mut printer)),
+    };
+    let outcome = tokio::select! {
+        outcome = ask(stack.runner(), &asked, message, &mut printer) => Some(outcome),
+        // Dropping the stream cancels the run.
+        () = process.shutdown.cancelled() => None,
+    };
+    let exit_code = match outcome {
+        Some(Ok(())) => ExitCode::SUCCESS,
+        // Whoever reads the output has had enough, as `head` has after its lines; there is nothing to end a line on.
+        Some(Err(Error::Output(error))) if error.kind() == io::ErrorKind::BrokenPipe => {
+            let _ = printer.break_off();
+            ExitCode::SUCCESS
         }
+        Some(Err(error)) => failed(&error, &mut printer),
+        None => interrupted(&mut printer),
+    };
+    stack.shutdown().await;
+    Ok(exit_code)
+}
+
+fn printer(asked: &Agent) -> Printer<Stdout, Stderr> {
+    let (out, err) = (io::stdout(), io::stderr());
+    let progress = match (asked.json, err.is_terminal()) {
+        // Whatever there is to know is among the events.
+        (true, _) => Progress::silent(),
+        (false, true) => Progress::spinners(),
+        (false, false) => Progress::lines(err),
+    };
+    let format = if asked.json { Format::Json } else { Format::Text { is_terminal: out.is_terminal() } };
+    Printer::new(out, format, progress)
+}
+
+async fn ask(
+    runner: Transport,
+    asked: &Agent,
+    message: Option<String>,
+    printer: &mut Printer<Stdout, Stderr>,
+) -> Result<(), Error> {
+    let mut runner = AgentRunnerClient::new(runner)
+        .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        .max_encoding_message_size(MAX_MESSAGE_BYTES);
+    let request = request::request(&mut runner, asked, message).await?;
+    if asked.show_prompt {
+        let preview = runner.preview_prompt(PreviewPromptRequest { run: Some(request) }).await?.into_inner();
+        printer.prompt(&preview)?;
+        return Ok(());
+    }
+    answer(&mut runner, request, printer).await
+}
+
+async fn answer(
+    runner: &mut AgentRunnerClient<Transport>,
+    request: RunRequest,
+    printer: &mut Printer<Stdout, Stderr>,
+) -> Result<(), Error> {
+    let mut events = runner.run(request).await?.into_inner();
+    while let Some(response) = events.message().await? {
+        let Some(RunEvent { seq, kind: Some(kind) }) = response.event else { continue };
+        printer.event(seq, &kind)?;
         match kind {
-            Kind::TextDelta(text) if !is_json => {
-                write!(out, "{text}")?;
-                out.flush()?;
+            Kind::Finished(_) => return Ok(()),
+            Kind::Failed(failed) => {
+                return Err(Error::Run { message: failed.message, may_pass: failed.retryable });
             }
-            Kind::Finished(_) => {
-                if !is_json {
-                    writeln!(out)?;
-                }
-                return Ok(ExitCode::SUCCESS);
-            }
-            Kind::Failed(failed) => bail!("{}", failed.message),
             Kind::TextDelta(_)
             | Kind::Started(_)
             | Kind::ReasoningDelta(_)
@@ -68,74 +135,26 @@ async fn ask(runner: Transport, asked: Agent) -> anyhow::Result<ExitCode> {
             | Kind::Usage(_) => {}
         }
     }
-    bail!("the run broke off")
+    Err(Error::Run { message: "the run broke off".to_owned(), may_pass: true })
 }
 
-async fn request(runner: &mut AgentRunnerClient<Transport>, asked: Agent) -> anyhow::Result<RunRequest> {
-    let agents = runner.list_agents(ListAgentsRequest {}).await?.into_inner();
-    let default_agent: AgentId = agents.default_agent_id.parse()?;
-    let agent_id = match &asked.agent {
-        Some(id) => id.parse::<AgentId>().context("--agent")?,
-        None => default_agent.clone(),
+fn failed(error: &Error, printer: &mut Printer<Stdout, Stderr>) -> ExitCode {
+    let (message, exit_code) = match error {
+        Error::Run { message, may_pass } => (message.clone(), if *may_pass { TRY_AGAIN } else { FAILED }),
+        Error::Output(error) => (format!("cannot write to standard output: {error}"), FAILED),
+        Error::Other(error) => (format!("{error:#}"), FAILED),
     };
-    let session_key = match (&asked.session_key, &asked.user) {
-        (Some(key), _) => {
-            Some(SessionKey::from_client(&Namespace::MAIN, key, &default_agent).context("--session-key")?)
-        }
-        (None, Some(user)) => Some(SessionKey::for_user(&Namespace::MAIN, &agent_id, user).context("--user")?),
-        (None, None) => None,
-    };
-    let stateless = session_key.is_none();
-    let session_key = session_key.unwrap_or_else(|| SessionKey::stateless(&agent_id, Uuid::new_v4()));
-    let text = Part { kind: Some(part::Kind::Text(asked.message)) };
-    Ok(RunRequest {
-        run_id: Uuid::new_v4().to_string(),
-        agent_id: session_key.agent_id().unwrap_or(agent_id).to_string(),
-        session_key: session_key.to_string(),
-        stateless,
-        input: vec![Message { role: Role::User.into(), parts: vec![text], ..Message::default() }],
-        ..RunRequest::default()
-    })
+    say(&format!("Error: {message}"), printer);
+    exit_code.into()
 }
 
-/// An event as `--json` prints it: `seq`, `type`, and what belongs to the type.
-fn as_json(seq: u64, kind: &Kind) -> Value {
-    match kind {
-        Kind::Started(started) => json!({"seq": seq, "type": "started", "model": started.model}),
-        Kind::TextDelta(text) => json!({"seq": seq, "type": "text_delta", "text": text}),
-        Kind::ReasoningDelta(text) => json!({"seq": seq, "type": "reasoning_delta", "text": text}),
-        Kind::ToolCallDelta(delta) => json!({
-            "seq": seq, "type": "tool_call_delta", "index": delta.index, "id": delta.id, "name": delta.name,
-            "arguments": delta.arguments,
-        }),
-        Kind::ToolStarted(tool) => {
-            json!({"seq": seq, "type": "tool_started", "tool_call_id": tool.tool_call_id, "name": tool.name})
-        }
-        Kind::ToolFinished(tool) => json!({
-            "seq": seq, "type": "tool_finished", "tool_call_id": tool.tool_call_id, "name": tool.name,
-            "is_error": tool.is_error,
-        }),
-        Kind::Usage(usage) => json!({"seq": seq, "type": "usage", "usage": usage_json(*usage)}),
-        Kind::Finished(finished) => json!({
-            "seq": seq, "type": "finished", "reason": name(finished.reason().as_str_name(), FinishReason::Unspecified.as_str_name()),
-            "usage": usage_json(finished.usage.unwrap_or_default()),
-        }),
-        Kind::Failed(failed) => json!({
-            "seq": seq, "type": "failed", "code": name(failed.code().as_str_name(), FailureCode::Unspecified.as_str_name()),
-            "message": failed.message, "retryable": failed.retryable,
-        }),
-    }
+fn interrupted(printer: &mut Printer<Stdout, Stderr>) -> ExitCode {
+    say("cancelled", printer);
+    INTERRUPTED.into()
 }
 
-fn usage_json(usage: Usage) -> Value {
-    json!({
-        "prompt_tokens": usage.prompt_tokens, "completion_tokens": usage.completion_tokens,
-        "cached_tokens": usage.cached_tokens, "reasoning_tokens": usage.reasoning_tokens,
-    })
-}
-
-/// An enum value's own part of its protobuf name, in lower case; `unspecified` tells the part that all share.
-fn name(value: &str, unspecified: &str) -> String {
-    let shared = unspecified.trim_end_matches("UNSPECIFIED");
-    value.trim_start_matches(shared).to_ascii_lowercase()
+/// Nobody is left to tell when standard error is closed, or when the answer's last line cannot be ended.
+fn say(text: &str, printer: &mut Printer<Stdout, Stderr>) {
+    let _ = printer.break_off();
+    let _ = writeln!(io::stderr(), "{text}");
 }

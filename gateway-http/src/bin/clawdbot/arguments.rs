@@ -16,11 +16,22 @@ pub(crate) struct Arguments {
     pub(crate) command: Option<Command>,
 }
 
+const AGENT_HELP: &str = "\
+The answer goes to standard output; what the agent does meanwhile, and errors, go to standard error.
+
+Exit codes:
+    0  the agent answered, or whoever reads the output has had enough
+    1  it did not, and the same command would fail again
+    2  the command line is wrong
+    3  it did not, but the same command may succeed later: a provider that is down or limits the rate, a busy session
+  130  interrupted; the run was cancelled. A second Ctrl-C does not wait for that";
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Serve the agents over HTTP
     Gateway(Gateway),
     /// Run an agent once and print its answer as it comes
+    #[command(after_help = AGENT_HELP)]
     Agent(Agent),
     /// Look at the configuration
     Config {
@@ -40,12 +51,11 @@ pub(crate) struct Gateway {
     bind: Option<String>,
 }
 
-/// Exit codes: 0 when the agent answered, 1 when it did not, 2 when the command line is wrong, 130 when interrupted.
 #[derive(Debug, Args)]
 pub(crate) struct Agent {
-    /// What to say to the agent
-    #[arg(long, short, value_name = "TEXT")]
-    pub(crate) message: String,
+    /// What to say to the agent; `-` reads it from standard input
+    #[arg(long, short, value_name = "TEXT", required_unless_present = "show_prompt")]
+    pub(crate) message: Option<String>,
     /// Which agent [default: the configured default agent]
     #[arg(long, value_name = "ID")]
     pub(crate) agent: Option<String>,
@@ -55,7 +65,13 @@ pub(crate) struct Agent {
     /// Continue this user's session with the agent; without a user or a key nothing is kept
     #[arg(long, value_name = "USER")]
     pub(crate) user: Option<String>,
-    /// Print every event of the run as one JSON object a line
+    /// The model to ask in place of the agent's own
+    #[arg(long, value_name = "PROVIDER/MODEL")]
+    pub(crate) model: Option<String>,
+    /// Print what the model would be sent, and ask nobody
+    #[arg(long)]
+    pub(crate) show_prompt: bool,
+    /// Print every event of the run as one JSON object a line, or the prompt as one JSON object
     #[arg(long)]
     pub(crate) json: bool,
 }
