@@ -1,5 +1,6 @@
 //! What all three services need, and nothing that only one of them uses.
 
+pub mod admin;
 pub mod agent_id;
 pub mod config;
 pub mod grpc;

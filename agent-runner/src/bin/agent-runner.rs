@@ -7,6 +7,7 @@ use clap::Parser;
 use proto::session::v1::session_store_client::SessionStoreClient;
 use serde::Deserialize;
 use shared::{
+    admin::{Admin, Readiness},
     config::{Environment, Sources},
     grpc,
     process::Process,
@@ -30,6 +31,9 @@ struct Arguments {
     /// Where the session store is [env: CLAWDBOT_SESSION_STORE_URL] [default: http://127.0.0.1:18791]
     #[arg(long, value_name = "URL")]
     session_store: Option<String>,
+    /// Where to serve /metrics, /healthz and /readyz [env: CLAWDBOT_ADMIN_LISTEN] [default: nowhere]
+    #[arg(long, value_name = "ADDRESS")]
+    admin_listen: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -44,7 +48,11 @@ fn default_store_url() -> String {
 
 impl Arguments {
     fn into_sources(self) -> Sources {
-        let flags = [("services.agentRunner.listen", self.listen), ("services.sessionStore.url", self.session_store)];
+        let flags = [
+            ("services.agentRunner.listen", self.listen),
+            ("services.sessionStore.url", self.session_store),
+            ("admin.listen", self.admin_listen),
+        ];
         Sources::new(Environment::new(env::vars_os()), self.config, flags)
     }
 }
@@ -67,12 +75,14 @@ async fn serve(process: &Process) -> anyhow::Result<()> {
     let store = SessionStoreClient::new(store)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
+    let admin = Admin::start(&process.document, &process.shutdown).await?;
     let runner = tokio::select! {
         runner = config.build(store, &name) => runner?,
         () = process.shutdown.cancelled() => return Ok(()),
     };
     let listener = grpc::listen(listen).await?;
     tracing::info!(address = %listener.local_addr()?, "the agent runner is listening");
+    admin.serves(|| Readiness::Ready);
     let shutdown = process.shutdown.clone();
     let drained_by = async {
         shutdown.cancelled().await;
@@ -91,5 +101,6 @@ async fn serve(process: &Process) -> anyhow::Result<()> {
         }
     };
     runner.shutdown().await;
+    admin.shutdown().await;
     Ok(served?)
 }

@@ -6,6 +6,7 @@ use anyhow::Context;
 use clap::Parser;
 use serde::Deserialize;
 use shared::{
+    admin::Admin,
     config::{Environment, Sources},
     process::Process,
     transport,
@@ -35,6 +36,9 @@ struct Arguments {
     /// Where the session store is [env: CLAWDBOT_SESSION_STORE_URL] [default: http://127.0.0.1:18791]
     #[arg(long, value_name = "URL")]
     session_store: Option<String>,
+    /// Where to serve /metrics, /healthz and /readyz [env: CLAWDBOT_ADMIN_LISTEN] [default: nowhere]
+    #[arg(long, value_name = "ADDRESS")]
+    admin_listen: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -64,6 +68,7 @@ impl Arguments {
             ("gateway.bind", self.bind),
             ("services.agentRunner.url", self.agent_runner),
             ("services.sessionStore.url", self.session_store),
+            ("admin.listen", self.admin_listen),
         ];
         Sources::new(Environment::new(env::vars_os()), self.config, flags)
     }
@@ -84,9 +89,14 @@ async fn serve(process: &Process) -> anyhow::Result<()> {
     let StoreSection { url } = process.document.section("services.sessionStore")?;
     let store = transport::remote(&url).context("services.sessionStore.url")?;
     let config = gateway_http::Config::load(&process.document)?;
+    let admin = Admin::start(&process.document, &process.shutdown).await?;
     let listener =
         TcpListener::bind(config.listen()).await.with_context(|| format!("cannot listen on {}", config.listen()))?;
     tracing::info!(address = %listener.local_addr()?, "the gateway is listening");
-    gateway_http::serve(config.build(runner, store), listener, process.shutdown.clone()).await;
+    let gateway = config.build(runner, store);
+    let of_admin = gateway.clone();
+    admin.serves(move || of_admin.readiness());
+    gateway_http::serve(gateway, listener, process.shutdown.clone()).await;
+    admin.shutdown().await;
     Ok(())
 }

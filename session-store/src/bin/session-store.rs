@@ -5,6 +5,7 @@ use std::{env, path::PathBuf, time::Duration};
 use anyhow::Context;
 use clap::Parser;
 use shared::{
+    admin::{Admin, Readiness},
     config::{Environment, Sources},
     grpc,
     process::Process,
@@ -30,11 +31,18 @@ struct Arguments {
     /// The database [env: CLAWDBOT_SESSION_STORE_DATABASE] [default: sqlite:<state>/sessions.db]
     #[arg(long, value_name = "URL")]
     database: Option<String>,
+    /// Where to serve /metrics, /healthz and /readyz [env: CLAWDBOT_ADMIN_LISTEN] [default: nowhere]
+    #[arg(long, value_name = "ADDRESS")]
+    admin_listen: Option<String>,
 }
 
 impl Arguments {
     fn into_sources(self) -> Sources {
-        let flags = [("services.sessionStore.listen", self.listen), ("services.sessionStore.database", self.database)];
+        let flags = [
+            ("services.sessionStore.listen", self.listen),
+            ("services.sessionStore.database", self.database),
+            ("admin.listen", self.admin_listen),
+        ];
         Sources::new(Environment::new(env::vars_os()), self.config, flags)
     }
 }
@@ -50,9 +58,11 @@ async fn main() -> anyhow::Result<()> {
 
 async fn serve(process: &Process) -> anyhow::Result<()> {
     let config = session_store::Config::load(&process.document)?;
+    let admin = Admin::start(&process.document, &process.shutdown).await?;
     let listener = grpc::listen(config.listen).await?;
     let store = config.build().await.context("cannot open the session store")?;
     tracing::info!(address = %listener.local_addr()?, "the session store is listening");
+    admin.serves(|| Readiness::Ready);
     let shutdown = process.shutdown.clone();
     let serving = grpc::serve(listener, store.server(), proto::DESCRIPTORS, shutdown, DRAIN, async {});
     // Turns that wait in line would hold the process up, and can wait elsewhere.
@@ -66,5 +76,6 @@ async fn serve(process: &Process) -> anyhow::Result<()> {
         served = draining => served,
     };
     store.shutdown().await;
+    admin.shutdown().await;
     Ok(served?)
 }

@@ -111,6 +111,9 @@ pub const SETTINGS: &[Setting] = &[
     Setting::new("services.sessionStore.maxConnections", Kind::Integer, "16", "connections of one store to PostgreSQL"),
     Setting::new("services.sessionStore.callTimeoutMs", Kind::Integer, "10000", "time for one call to the store"),
 
+    Setting::new("admin.listen", Kind::Text, "off", "address for `/metrics`, `/healthz` and `/readyz`").or_environment("CLAWDBOT_ADMIN_LISTEN"),
+    Setting::new("admin.maxConnections", Kind::Integer, "64", "connections there at a time; more wait"),
+
     Setting::new("log.format", Kind::Text, "`text` on a terminal, `json` otherwise", "how log lines look").or_environment("CLAWDBOT_LOG_FORMAT"),
 
     Setting::new("models.providers.<id>.api", Kind::Text, "openai-completions", "protocol of the provider"),

@@ -49,6 +49,9 @@ pub(crate) struct Gateway {
     /// Who can reach it: loopback, lan, or an IP address [env: CLAWDBOT_GATEWAY_BIND] [default: loopback]
     #[arg(long)]
     bind: Option<String>,
+    /// Where to serve /metrics, /healthz and /readyz [env: CLAWDBOT_ADMIN_LISTEN] [default: nowhere]
+    #[arg(long, value_name = "ADDRESS")]
+    admin_listen: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -90,7 +93,7 @@ impl Default for Command {
 
 impl Gateway {
     pub(crate) fn sources(self, environment: Environment, config_path: Option<PathBuf>) -> Sources {
-        let flags = [("gateway.port", self.port), ("gateway.bind", self.bind)];
+        let flags = [("gateway.port", self.port), ("gateway.bind", self.bind), ("admin.listen", self.admin_listen)];
         Sources::new(environment, config_path, flags)
     }
 }

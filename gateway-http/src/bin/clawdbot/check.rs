@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use shared::{
+    admin,
     config::{Document, Sources},
     telemetry::LogSection,
 };
@@ -17,6 +18,7 @@ pub(crate) fn check(sources: &Sources) -> anyhow::Result<()> {
         Err(error) => return Err(error.into()),
     }
     LogSection::load(&document)?;
+    admin::Config::load(&document)?;
     agent_runner::Config::load(&document, &sources.environment)?;
     session_store::Config::load(&document)?;
     let mut out = io::stdout().lock();

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::Context;
-use shared::process::Process;
+use shared::{admin::Admin, process::Process};
 use tokio::net::TcpListener;
 
 use crate::{stack::Stack, token::Token};
@@ -17,14 +17,19 @@ pub(crate) async fn serve(process: &Process, token: &Token) -> anyhow::Result<()
     let listener =
         TcpListener::bind(config.listen()).await.with_context(|| format!("cannot listen on {}", config.listen()))?;
     let address = listener.local_addr()?;
+    let admin = Admin::start(&process.document, &process.shutdown).await?;
     let stack = tokio::select! {
         stack = Stack::build(&process.document, &process.environment) => stack?,
         () = process.shutdown.cancelled() => return Ok(()),
     };
     tracing::info!(%address, "the gateway is listening");
     welcome(address, token).context("cannot write to standard output")?;
-    gateway_http::serve(config.build(stack.runner(), stack.store()), listener, process.shutdown.clone()).await;
+    let gateway = config.build(stack.runner(), stack.store());
+    let of_admin = gateway.clone();
+    admin.serves(move || of_admin.readiness());
+    gateway_http::serve(gateway, listener, process.shutdown.clone()).await;
     stack.shutdown().await;
+    admin.shutdown().await;
     Ok(())
 }
 

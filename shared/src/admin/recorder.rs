@@ -1,0 +1,42 @@
+//! Keeps what is counted and measured, for Prometheus.
+
+use std::time::Duration;
+
+use metrics::{describe_gauge, gauge};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+use tokio_util::sync::CancellationToken;
+
+const BUILD_INFO: &str = "clawdbot_build_info";
+
+/// The buckets of histograms whose names end in `_seconds`: from what a tool takes to the longest run.
+const SECONDS: &[f64] =
+    &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0];
+
+/// How often samples are moved into their buckets; between two times each takes memory.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Has everything in this process record its metrics; possible once.
+pub(super) fn install() -> Result<PrometheusHandle, BuildError> {
+    let metrics = builder()?.install_recorder()?;
+    describe_gauge!(BUILD_INFO, "1, with the version of the program.");
+    gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    Ok(metrics)
+}
+
+pub(super) fn builder() -> Result<PrometheusBuilder, BuildError> {
+    PrometheusBuilder::new().set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), SECONDS)
+}
+
+/// Does the recorder's chores until `stop` is cancelled.
+pub(super) async fn keep_up(metrics: PrometheusHandle, stop: CancellationToken) {
+    let chores = async {
+        loop {
+            tokio::time::sleep(UPKEEP_INTERVAL).await;
+            metrics.run_upkeep();
+        }
+    };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = chores => {}
+    }
+}
