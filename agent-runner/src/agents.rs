@@ -57,6 +57,11 @@ impl Agents {
         &self.list[self.default_index]
     }
 
+    /// Whether an agent answers with this model.
+    pub(crate) fn names_model(&self, name: &ModelName) -> bool {
+        self.iter().flat_map(Agent::models).any(|model| model == name)
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Agent> {
         self.list.iter().map(AsRef::as_ref)
     }

@@ -24,6 +24,7 @@ use crate::{
     bootstrap::{self, Bootstrap},
     failover::{Failover, Patience},
     live::Keep,
+    metrics,
     model::Model,
     prompt::Prompts,
     run::{self, Limits, Settings, ToolLimits},
@@ -322,6 +323,7 @@ impl Config {
         store: SessionStoreClient<Transport>,
         name: &str,
     ) -> Result<Service, Error> {
+        metrics::describe();
         let wanted = self.agents.iter().flat_map(Agent::models).map(|model| model.provider.clone()).collect();
         let mut models = providers::build(self.providers, &wanted, self.idle_timeout).await?;
         models.extend(own.into_iter().map(|(id, model)| (id, Provided { keys: vec![model], names: Arc::new([]) })));

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use crate::{
     agents::ModelName,
     config::{Models, Provided},
+    metrics,
 };
 use cooldown::Cooldown;
 pub(crate) use plan::Plan;
@@ -28,6 +29,8 @@ pub(crate) struct Patience {
 pub(crate) struct Candidate {
     pub(crate) name: ModelName,
     pub(crate) provided: Provided,
+    /// Whether the configuration names the model, and not only a request.
+    pub(crate) is_configured: bool,
 }
 
 /// What has failed lately, for all runs of a runner.
@@ -49,11 +52,12 @@ struct ProviderState {
 impl Failover {
     pub(crate) fn new(models: &Models, patience: Patience) -> Self {
         let start = Instant::now();
-        let state = |provided: &Provided| ProviderState {
-            whole: Cooldown::new(start),
-            keys: provided.keys.iter().map(|_| Cooldown::new(start)).collect(),
+        let state = |id: &str, provided: &Provided| {
+            let cooldown = |key: String| Cooldown::new(start, metrics::cooldown_until(id, key));
+            let keys = (0..provided.keys.len()).map(|key| cooldown(key.to_string()));
+            ProviderState { whole: cooldown(metrics::ALL_KEYS.to_owned()), keys: keys.collect() }
         };
-        let providers = models.iter().map(|(id, provided)| (id.clone(), state(provided))).collect();
+        let providers = models.iter().map(|(id, provided)| (id.clone(), state(id, provided))).collect();
         Self { patience, providers }
     }
 

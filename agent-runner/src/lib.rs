@@ -8,6 +8,7 @@ mod conversation;
 mod failover;
 mod failure;
 mod live;
+mod metrics;
 pub mod model;
 mod prompt;
 mod resumable;

@@ -25,7 +25,7 @@ use crate::{
     conversation::{self, Conversation, Room},
     failover::{Candidate, Failover},
     failure::Failure,
-    model,
+    metrics, model,
     prompt::{self, Parts, Prompts},
     slots::Ticket,
     tool::{RunFacts, toolset::Tools},
@@ -161,6 +161,7 @@ impl Run {
         if let Err(failure) = &outcome {
             log(&self.request.run_id, failure);
         }
+        metrics::run_ended(&self.agent.id, outcome.as_ref().err());
         Ended { events: self.events, outcome }
     }
 

@@ -147,10 +147,13 @@ impl Service {
         }
         let fallbacks = agent.fallbacks.iter().filter(|name| **name != first).filter_map(|name| {
             let provided = self.inner.models.get(&name.provider)?.clone();
-            Some(Candidate { name: name.clone(), provided })
+            Some(Candidate { name: name.clone(), provided, is_configured: true })
         });
         let fallbacks: Vec<Candidate> = fallbacks.collect();
-        Ok([Candidate { name: first, provided: provided.clone() }].into_iter().chain(fallbacks).collect())
+        let is_configured =
+            asked_for.is_empty() || provided.names.contains(&first.model) || self.inner.agents.names_model(&first);
+        let first = Candidate { name: first, provided: provided.clone(), is_configured };
+        Ok([first].into_iter().chain(fallbacks).collect())
     }
 
     /// Has a run go on by itself, whose events go to its one reader.

@@ -5,7 +5,10 @@ use std::{
     time::Duration,
 };
 
+use metrics::Gauge;
 use tokio::time::Instant;
+
+use crate::metrics::unix_seconds_in;
 
 /// After the first failure in a row, the second, and so on, as upstream has it.
 const STEPS: [Duration; 4] = [minutes(1), minutes(5), minutes(25), minutes(60)];
@@ -29,6 +32,8 @@ pub(super) struct Cooldown {
     until_ms: AtomicU64,
     failed_ms: AtomicU64,
     failures: AtomicU32,
+    /// The Unix time at which it ends.
+    shown: Gauge,
 }
 
 /// How bad a failure is.
@@ -41,9 +46,9 @@ pub(super) enum Severity {
 }
 
 impl Cooldown {
-    pub(super) fn new(start: Instant) -> Self {
+    pub(super) fn new(start: Instant, shown: Gauge) -> Self {
         let (until_ms, failed_ms, failures) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU32::new(0));
-        Self { start, until_ms, failed_ms, failures }
+        Self { start, until_ms, failed_ms, failures, shown }
     }
 
     /// How much longer it is left alone.
@@ -77,6 +82,7 @@ impl Cooldown {
             }
         };
         self.until_ms.store(millis(now + length), Ordering::Relaxed);
+        self.shown.set(unix_seconds_in(length));
         length
     }
 
@@ -86,6 +92,7 @@ impl Cooldown {
         if self.failures.load(Ordering::Relaxed) > 0 {
             self.failures.store(0, Ordering::Relaxed);
             self.until_ms.store(0, Ordering::Relaxed);
+            self.shown.set(0.0);
         }
     }
 }
@@ -96,13 +103,16 @@ fn millis(duration: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use metrics_exporter_prometheus::PrometheusBuilder;
+
     use super::*;
+    use crate::metrics::cooldown_until;
 
     const PASSING: Severity = Severity::Passing { retry_after: None };
 
     #[tokio::test(start_paused = true)]
     async fn failures_in_a_row_are_left_alone_for_longer() {
-        let cooldown = Cooldown::new(Instant::now());
+        let cooldown = Cooldown::new(Instant::now(), Gauge::noop());
         assert_eq!(cooldown.left(), Duration::ZERO);
         for expected in [1, 5, 25, 60, 60] {
             assert_eq!(cooldown.begin(PASSING), minutes(expected));
@@ -117,9 +127,31 @@ mod tests {
         assert_eq!(cooldown.begin(PASSING), minutes(1));
     }
 
+    #[test]
+    fn its_end_is_shown_until_it_works_again() {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let gauge = metrics::with_local_recorder(&recorder, || cooldown_until("p", "0".to_owned()));
+        let shown = || {
+            let rendered = recorder.handle().render();
+            let series = r#"clawdbot_cooldown_until_seconds{provider="p",key="0"} "#;
+            let value = rendered.lines().find_map(|line| line.strip_prefix(series)).expect("the series is shown");
+            value.parse::<f64>().expect("a number")
+        };
+        let cooldown = Cooldown::new(Instant::now(), gauge);
+        assert_eq!(shown().to_bits(), 0);
+        let earliest = unix_seconds_in(minutes(1));
+        cooldown.begin(PASSING);
+        let until = shown();
+        assert!((earliest..=unix_seconds_in(minutes(1))).contains(&until));
+        cooldown.begin(Severity::Billing);
+        assert_eq!(shown().to_bits(), until.to_bits());
+        cooldown.end();
+        assert_eq!(shown().to_bits(), 0);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn bills_take_longer_to_be_paid() {
-        let cooldown = Cooldown::new(Instant::now());
+        let cooldown = Cooldown::new(Instant::now(), Gauge::noop());
         for expected in [5, 10, 20] {
             assert_eq!(cooldown.begin(Severity::Billing), minutes(expected * 60));
             tokio::time::advance(minutes(expected * 60)).await;
@@ -131,7 +163,7 @@ mod tests {
     async fn a_provider_can_say_itself_for_how_long() {
         let asked = |seconds| Severity::Passing { retry_after: Some(Duration::from_secs(seconds)) };
         for (seconds, expected) in [(7, 7), (0, 1), (1_000_000, 3600)] {
-            let cooldown = Cooldown::new(Instant::now());
+            let cooldown = Cooldown::new(Instant::now(), Gauge::noop());
             assert_eq!(cooldown.begin(asked(seconds)), Duration::from_secs(expected));
         }
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{Candidate, Failover, cooldown::Severity};
 use crate::{
     failure::Failure,
+    metrics,
     model::{self, Class},
 };
 
@@ -77,6 +78,7 @@ impl<'a> Plan<'a> {
                 "a model did not answer; asking again or another"
             );
             if next.candidate != candidate {
+                metrics::failed_over(self.provider(), class);
                 self.spent.clear();
             }
             self.current = next;
@@ -147,7 +149,11 @@ impl<'a> Plan<'a> {
             // The request's fault, not theirs.
             Class::ContextOverflow | Class::BadRequest => return,
         };
+        let is_new = cooldown.left().is_zero();
         let length = cooldown.begin(severity);
+        if is_new {
+            metrics::cooled_down(self.provider(), what, class);
+        }
         tracing::warn!(
             gen_ai.provider.name = self.provider(),
             key.index = key,
@@ -178,7 +184,7 @@ impl<'a> Plan<'a> {
     /// The first candidate from here on that is not cooling down.
     fn next_candidate(&self, from: usize) -> Option<Attempt> {
         (from..self.candidates.len()).find_map(|candidate| {
-            let Candidate { name, provided } = &self.candidates[candidate];
+            let Candidate { name, provided, .. } = &self.candidates[candidate];
             let state = self.failover.provider(&name.provider);
             let key = (0..provided.keys.len()).find(|&key| state.wait(key).is_zero())?;
             Some(Attempt { candidate, key, pause: Duration::ZERO })
@@ -186,7 +192,7 @@ impl<'a> Plan<'a> {
     }
 
     fn soonest_key(&self, candidate: usize) -> usize {
-        let Candidate { name, provided } = &self.candidates[candidate];
+        let Candidate { name, provided, .. } = &self.candidates[candidate];
         let state = self.failover.provider(&name.provider);
         (0..provided.keys.len()).min_by_key(|&key| state.wait(key)).unwrap_or(0)
     }

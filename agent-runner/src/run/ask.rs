@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use proto::agent::v1::run_event::Kind;
+use shared::AgentId;
 use tracing::{Instrument, Span, field::Empty};
 
 use super::{
@@ -14,6 +15,7 @@ use super::{
 use crate::{
     failover::{Candidate, Failover, Plan},
     failure::Failure,
+    metrics,
     model::{self, Class},
 };
 
@@ -79,7 +81,7 @@ impl Run {
         can_shrink: bool,
     ) -> Result<Answered, Failure> {
         let audience = Audience::Readers { events: &mut self.events, voice: &mut self.voice };
-        let way = Way { candidates: &self.candidates, can_shrink };
+        let way = Way { agent_id: &self.agent.id, candidates: &self.candidates, can_shrink };
         ask(&self.shared.failover, &way, question, toolbox, audience).await
     }
 
@@ -89,13 +91,14 @@ impl Run {
         question: &mut model::Request,
         toolbox: &Toolbox,
     ) -> Result<Answered, Failure> {
-        let way = Way { candidates: &self.candidates, can_shrink: true };
+        let way = Way { agent_id: &self.agent.id, candidates: &self.candidates, can_shrink: true };
         ask(&self.shared.failover, &way, question, toolbox, Audience::Nobody).await
     }
 }
 
 /// Who is asked, and what counts as an outcome.
 struct Way<'a> {
+    agent_id: &'a AgentId,
     candidates: &'a [Candidate],
     can_shrink: bool,
 }
@@ -112,20 +115,24 @@ async fn ask(
         if !attempt.pause.is_zero() {
             tokio::time::sleep(attempt.pause).await;
         }
-        let Candidate { name, provided } = &way.candidates[attempt.candidate];
+        let candidate = &way.candidates[attempt.candidate];
+        let Candidate { name, provided, .. } = candidate;
         question.model.clone_from(&name.model);
         question.profile = provided.profile(&name.model);
         let span = chat_span(&name.provider, &name.model);
+        let mut measured = metrics::ModelCall::begin(candidate);
         let stream = span.in_scope(|| provided.keys[attempt.key].stream(question));
-        match listen(stream, toolbox, &mut audience).instrument(span.clone()).await {
+        match listen(stream, toolbox, &mut audience, &mut measured).instrument(span.clone()).await {
             Ok(answered) => {
                 answered.record(&span);
+                measured.answered(way.agent_id, &answered.usage);
                 plan.answered();
                 return Ok(answered);
             }
             Err(Broken::Reader(failure)) => return Err(failure),
             Err(Broken::Model { error, was_heard }) => {
                 let class = error.class();
+                measured.failed(class);
                 span.record("otel.status_code", "error");
                 span.record("error.type", class.name());
                 if was_heard || (class == Class::ContextOverflow && way.can_shrink) {
@@ -144,6 +151,7 @@ async fn listen(
     mut stream: model::EventStream,
     toolbox: &Toolbox,
     audience: &mut Audience<'_>,
+    measured: &mut metrics::ModelCall<'_>,
 ) -> Result<Answered, Broken> {
     let mut answer = Answer::default();
     let mut was_heard = false;
@@ -155,6 +163,7 @@ async fn listen(
         };
         match event {
             Some(Ok(event)) => {
+                measured.heard(&event);
                 let Some(kind) = answer.take(event, toolbox) else { continue };
                 was_heard |= audience.hear(kind).await.map_err(Broken::Reader)?;
             }

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     failure::Failure,
+    metrics,
     tool::{Call, RunFacts},
 };
 
@@ -83,6 +84,7 @@ fn one<'a>(
     let of_span = span.clone();
     let calling = async move {
         let began = Instant::now();
+        let measured = metrics::ToolCall::begin(&call.name, toolbox.own(&call.name).is_some());
         let result = match toolbox.own(&call.name) {
             None => Err(format!("there is no tool called `{}`", call.name)),
             Some(tool) => {
@@ -93,6 +95,7 @@ fn one<'a>(
                 }
             }
         };
+        measured.ended(result.is_ok());
         if result.is_err() {
             of_span.record("otel.status_code", "error");
         }

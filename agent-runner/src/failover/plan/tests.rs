@@ -27,8 +27,11 @@ fn candidates(keys_of_a: usize) -> (Failover, Vec<Candidate>) {
     };
     let models: Models = HashMap::from([("a".to_owned(), provided(keys_of_a)), ("b".to_owned(), provided(1))]);
     let patience = Patience { retries: 1, longest_pause: Duration::from_secs(5) };
-    let candidate =
-        |id: &str| Candidate { name: format!("{id}/m").parse().expect("a name"), provided: models[id].clone() };
+    let candidate = |id: &str| Candidate {
+        name: format!("{id}/m").parse().expect("a name"),
+        provided: models[id].clone(),
+        is_configured: true,
+    };
     (Failover::new(&models, patience), vec![candidate("a"), candidate("b")])
 }
 
