@@ -35,6 +35,7 @@ mod upstream_errors;
 
 mod cancellation;
 mod drain;
+mod metrics;
 mod tracing;
 
 mod agent_command;

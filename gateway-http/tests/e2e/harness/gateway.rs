@@ -26,6 +26,7 @@ pub(crate) struct Gateway {
     client: Client,
     processes: Vec<Process>,
     ports: Ports,
+    has_admin_ports: bool,
 }
 
 impl Gateway {
@@ -43,7 +44,7 @@ impl Gateway {
     pub(crate) async fn on(topology: Topology) -> Builder {
         let provider = Provider::start().await;
         let installation = Installation::new(&provider);
-        Builder { topology, provider, installation }
+        Builder { topology, provider, installation, has_admin_ports: false }
     }
 
     /// Asks `path` with the usual secret.
@@ -77,6 +78,11 @@ impl Gateway {
 
     pub(crate) fn installation(&self) -> &Installation {
         &self.installation
+    }
+
+    /// Asks the admin port of the process with this name.
+    pub(crate) fn admin(&self, name: &str, path: &str) -> Request {
+        Request::new(&self.client, "GET", format!("http://127.0.0.1:{}{path}", self.ports.admin(name)))
     }
 
     fn secret(&self) -> &str {
@@ -169,6 +175,9 @@ impl Gateway {
         let start = |(name, binary): (&str, PathBuf)| {
             let mut command = self.installation.command(&binary);
             command.envs(self.ports.env(self.topology));
+            if self.has_admin_ports {
+                command.env("CLAWDBOT_ADMIN_LISTEN", format!("127.0.0.1:{}", self.ports.admin(name)));
+            }
             Process::spawn(name, command, &self.installation.logs())
         };
         binaries(self.topology).into_iter().filter(|(name, _)| is_wanted(name)).map(start).collect()
@@ -226,6 +235,7 @@ pub(crate) struct Builder {
     topology: Topology,
     provider: Provider,
     installation: Installation,
+    has_admin_ports: bool,
 }
 
 impl Builder {
@@ -244,6 +254,12 @@ impl Builder {
     /// The state folder.
     pub(crate) fn state(&self) -> PathBuf {
         self.installation.state()
+    }
+
+    /// Gives every process an admin port.
+    pub(crate) fn with_admin_ports(mut self) -> Self {
+        self.has_admin_ports = true;
+        self
     }
 
     /// Where the stub provider listens.
@@ -266,6 +282,7 @@ impl Builder {
             client: Client::new(),
             processes: Vec::new(),
             ports: Ports::default(),
+            has_admin_ports: self.has_admin_ports,
         };
         gateway.launch().await;
         gateway

@@ -37,15 +37,28 @@ pub(super) struct Ports {
     pub(super) gateway: u16,
     pub(super) agent_runner: u16,
     pub(super) session_store: u16,
+    /// Of the process that clients talk to, of the runner and of the store.
+    admin: [u16; 3],
 }
 
 impl Ports {
-    /// Three ports that nobody listens on now.
+    /// Ports that nobody listens on now.
     pub(super) fn free() -> Self {
-        let listeners = [(); 3].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
-        let [gateway, agent_runner, session_store] =
+        let listeners = [(); 6].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
+        let [gateway, agent_runner, session_store, admin @ ..] =
             listeners.each_ref().map(|listener| listener.local_addr().unwrap().port());
-        Self { gateway, agent_runner, session_store }
+        Self { gateway, agent_runner, session_store, admin }
+    }
+
+    /// The admin port of the process with this name, should it have one.
+    pub(super) fn admin(self, name: &str) -> u16 {
+        let [front, agent_runner, session_store] = self.admin;
+        match name {
+            "clawdbot" | "gateway-http" => front,
+            "agent-runner" => agent_runner,
+            "session-store" => session_store,
+            other => panic!("{other} is not a process of any topology"),
+        }
     }
 
     /// The environment that tells every process about them.
