@@ -1,5 +1,6 @@
 //! The seam behind which the agent's own tools live.
 
+pub(crate) mod policy;
 pub(crate) mod toolset;
 
 use std::{future::Future, pin::Pin, sync::Arc};
