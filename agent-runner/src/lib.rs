@@ -8,6 +8,7 @@ mod conversation;
 mod failover;
 mod failure;
 mod live;
+mod mcp;
 mod metrics;
 pub mod model;
 mod prompt;

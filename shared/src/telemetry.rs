@@ -75,6 +75,8 @@ impl Telemetry {
         environment: &Environment,
     ) -> Result<Self, Error> {
         let filter = EnvFilter::try_new(environment.get("RUST_LOG").unwrap_or(log_level))?;
+        // The MCP library logs what servers say and where they are, which can be what tools gave and a secret.
+        let filter = filter.add_directive("rmcp=off".parse()?);
         let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
         let log = match log_format {
             LogFormat::Text => log.with_target(false).boxed(),

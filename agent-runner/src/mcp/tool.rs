@@ -1,0 +1,77 @@
+//! One tool of an MCP server.
+
+use std::sync::Arc;
+
+use proto::agent::v1::FunctionTool;
+use rmcp::{
+    model::{CallToolRequestParams, CallToolResponse, JsonObject},
+    service::ServiceError,
+};
+
+use super::{results, server::Server};
+use crate::tool::{Call, Calling, Error, Tool};
+
+/// How much the model is told of why a server refused a call.
+const MAX_REFUSAL_BYTES: usize = 4096;
+
+/// A tool as a server lists it.
+#[derive(Debug)]
+pub(crate) struct Listed {
+    /// As the model sees it.
+    pub(super) definition: FunctionTool,
+    /// Its name at the server.
+    pub(super) name: String,
+}
+
+/// A tool that can be called. Its server is started if it is not running.
+pub(crate) struct McpTool {
+    server: Arc<Server>,
+    listed: Arc<Listed>,
+}
+
+impl McpTool {
+    pub(crate) fn new(server: Arc<Server>, listed: Arc<Listed>) -> Self {
+        Self { server, listed }
+    }
+
+    async fn call(&self, arguments: &str) -> Result<String, Error> {
+        let arguments = if arguments.trim().is_empty() { "{}" } else { arguments };
+        let arguments: JsonObject = serde_json::from_str(arguments)
+            .map_err(|error| Error(format!("the arguments are not a JSON object: {error}")))?;
+        let server = self.server.name();
+        let connection = self.server.connection().await.map_err(|unavailable| Error(unavailable.to_string()))?;
+        let request = CallToolRequestParams::new(self.listed.name.clone()).with_arguments(arguments);
+        // If this is dropped, the server is sent `notifications/cancelled`.
+        let answer = connection.peer().call_tool_once(request).await;
+        match answer {
+            Ok(CallToolResponse::Complete(result)) => {
+                self.server.answered();
+                results::text(result)
+            }
+            Ok(_) => {
+                self.server.answered();
+                Err(Error(format!("the MCP server `{server}` answers in a way that is not supported")))
+            }
+            Err(ServiceError::McpError(error)) => {
+                self.server.answered();
+                let kept = error.message.floor_char_boundary(MAX_REFUSAL_BYTES);
+                Err(Error(error.message[..kept].to_owned()))
+            }
+            // What the transport says may hold the server's address, which may hold secrets.
+            Err(_) => {
+                self.server.lost(&connection);
+                Err(Error(format!("the MCP server `{server}` ended or could not be reached during the call")))
+            }
+        }
+    }
+}
+
+impl Tool for McpTool {
+    fn definition(&self) -> &FunctionTool {
+        &self.listed.definition
+    }
+
+    fn call<'a>(&'a self, call: Call<'a>) -> Calling<'a> {
+        Box::pin(self.call(call.arguments))
+    }
+}
