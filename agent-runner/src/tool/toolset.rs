@@ -1,54 +1,121 @@
-//! The tools that an agent has with a model.
+//! Which tools a run has: its agent's own and those of MCP servers, as far as the policy lets them pass.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
+use futures_util::future;
 use proto::agent::v1::FunctionTool;
 use shared::AgentId;
 
-use super::Tool;
-use crate::agents::ModelName;
+use super::{
+    Tool,
+    policy::{Policy, Variant},
+};
+use crate::{
+    agents::ModelName,
+    mcp::{McpTool, Server, Servers},
+};
 
-/// Everything that agents can call.
-#[derive(Default)]
+/// The tools of all agents.
 pub(crate) struct Tools {
-    empty: Arc<Toolset>,
+    /// The agents that may have tools.
+    agents: HashMap<AgentId, AgentTools>,
+    servers: Servers,
+    none: Arc<Toolset>,
 }
 
-/// The tools of one agent with one model.
+/// The tools of one run.
 #[derive(Default)]
 pub(crate) struct Toolset {
     by_name: HashMap<String, Arc<dyn Tool>>,
     definitions: Arc<[FunctionTool]>,
 }
 
+struct AgentTools {
+    builtin: Vec<Arc<dyn Tool>>,
+    policy: Policy,
+    made: Mutex<HashMap<Variant, Made>>,
+}
+
+/// A toolset and what it was made from.
+struct Made {
+    /// The version of each server's listing, if it had one.
+    versions: Vec<Option<u64>>,
+    toolset: Arc<Toolset>,
+}
+
 impl Tools {
-    /// These for every agent.
-    #[cfg(test)]
-    pub(crate) fn of(toolset: Toolset) -> Self {
-        Self { empty: Arc::new(toolset) }
+    /// Takes each agent with its built-in tools and its policy.
+    pub(crate) fn new(
+        agents: impl IntoIterator<Item = (AgentId, Vec<Arc<dyn Tool>>, Policy)>,
+        servers: Servers,
+    ) -> Self {
+        let may_have_tools = agents.into_iter().filter(|(_, _, policy)| !policy.allows_nothing());
+        let agent = |(agent_id, builtin, policy)| (agent_id, AgentTools { builtin, policy, made: Mutex::default() });
+        Self { agents: may_have_tools.map(agent).collect(), servers, none: Arc::default() }
     }
 
-    pub(crate) async fn for_run(&self, _: &AgentId, _: &ModelName) -> Arc<Toolset> {
-        self.empty.clone()
+    /// The tools of an agent with a model. Servers that may have some are started; those that cannot be are left out.
+    pub(crate) async fn for_run(&self, agent_id: &AgentId, model: &ModelName) -> Arc<Toolset> {
+        let Some(agent) = self.agents.get(agent_id) else { return Arc::clone(&self.none) };
+        let variant = agent.policy.variant(model);
+        let filter = agent.policy.filter(&variant);
+        let servers: Vec<&Arc<Server>> =
+            self.servers.iter().filter(|server| filter.may_allow_server(server.name())).collect();
+        let listings = future::join_all(servers.iter().map(|server| server.listing())).await;
+        let versions = listings.iter().map(|listing| listing.as_ref().map(|listing| listing.version)).collect();
+        let mut made = agent.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(made) = made.get(&variant).filter(|made| made.versions == versions) {
+            return Arc::clone(&made.toolset);
+        }
+        let of_servers = servers.into_iter().zip(listings).flat_map(|(server, listing)| {
+            let tools = listing.map(|listing| listing.tools).unwrap_or_default();
+            let tool = |listed| Arc::new(McpTool::new(Arc::clone(server), Arc::clone(listed))) as Arc<dyn Tool>;
+            tools.iter().map(tool).collect::<Vec<_>>()
+        });
+        let tools = agent.builtin.iter().cloned().chain(of_servers);
+        let toolset = Arc::new(Toolset::new(tools.filter(|tool| filter.allows(&tool.definition().name))));
+        made.insert(variant, Made { versions, toolset: Arc::clone(&toolset) });
+        toolset
+    }
+
+    /// Ends the MCP servers, and waits for that.
+    pub(crate) async fn shutdown(&self) {
+        self.servers.shutdown().await;
     }
 }
 
 impl Toolset {
-    pub(crate) fn new(tools: Vec<Arc<dyn Tool>>) -> Self {
-        let definitions = tools.iter().map(|tool| tool.definition().clone()).collect();
-        let by_name = tools.into_iter().map(|tool| (tool.definition().name.clone(), tool)).collect();
-        Self { by_name, definitions }
+    /// Of two tools with one name, the first counts.
+    pub(crate) fn new(tools: impl IntoIterator<Item = Arc<dyn Tool>>) -> Self {
+        let (mut by_name, mut definitions) = (HashMap::new(), Vec::new());
+        for tool in tools {
+            let definition = tool.definition().clone();
+            if !by_name.contains_key(&definition.name) {
+                by_name.insert(definition.name.clone(), tool);
+                definitions.push(definition);
+            }
+        }
+        Self { by_name, definitions: definitions.into() }
     }
 
+    /// The tool of this name.
     pub(crate) fn get(&self, name: &str) -> Option<&Arc<dyn Tool>> {
         self.by_name.get(name)
     }
 
+    /// What the model is told of all of them.
     pub(crate) fn definitions(&self) -> &Arc<[FunctionTool]> {
         &self.definitions
     }
 
+    /// Whether there is none.
     pub(crate) fn is_empty(&self) -> bool {
         self.by_name.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests;
