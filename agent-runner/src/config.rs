@@ -1,6 +1,7 @@
 //! What the runner is told by the configuration, and how it becomes a [`Service`].
 
 mod providers;
+mod tools;
 mod workspace;
 
 use std::{
@@ -29,11 +30,11 @@ use crate::{
     prompt::Prompts,
     run::{self, Limits, Settings, ToolLimits},
     service::{Capacity, Service},
-    tool::toolset::Tools,
     turn::{Store, StoreTimes},
 };
 use providers::Provider;
 pub(crate) use providers::{Models, Provided};
+use tools::ToolsConfig;
 use workspace::{SkillsSection, Workspaces};
 
 /// What the session store takes for a runner's name.
@@ -52,6 +53,7 @@ pub struct Config {
     runner: RunnerSection,
     bootstrap: bootstrap::Settings,
     time_zone: TimeZone,
+    tools: ToolsConfig,
 }
 
 /// Why the runner cannot be built.
@@ -286,7 +288,20 @@ impl Config {
             wait: Duration::from_millis(session.wait_ms),
             call_timeout: Duration::from_millis(store.call_timeout_ms),
         };
-        Ok(Self { agents, providers, settings, idle_timeout, patience, capacity, store, runner, bootstrap, time_zone })
+        let tools = tools::load(document, environment, &agents)?;
+        Ok(Self {
+            agents,
+            providers,
+            settings,
+            idle_timeout,
+            patience,
+            capacity,
+            store,
+            runner,
+            bootstrap,
+            time_zone,
+            tools,
+        })
     }
 
     /// Where a runner of its own listens.
@@ -332,7 +347,7 @@ impl Config {
         let shared = run::Shared {
             failover: Failover::new(&models, self.patience),
             prompts: Prompts::new(Bootstrap::start(&self.agents, self.bootstrap).await, self.time_zone),
-            tools: Tools::default(),
+            tools: self.tools.build(&self.agents, |_| Vec::new()),
             settings: self.settings,
         };
         Ok(Service::new(self.agents, models, store, shared, self.capacity, keep))
@@ -352,6 +367,10 @@ fn outward(unspecified: IpAddr) -> IpAddr {
         socket.local_addr()
     });
     socket.map_or(loopback, |address| address.ip())
+}
+
+fn invalid(key: String, reason: &str) -> Error {
+    Error::Invalid { key, reason: reason.to_owned() }
 }
 
 impl ModelChoice {

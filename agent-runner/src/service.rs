@@ -121,6 +121,7 @@ impl Service {
         self.inner.stop.cancel();
         self.inner.tasks.wait().await;
         self.inner.shared.prompts.stop().await;
+        self.inner.shared.tools.shutdown().await;
     }
 
     fn agent(&self, agent_id: &str) -> Result<&Arc<Agent>, Status> {

@@ -30,13 +30,15 @@ use crate::{
     config::{Models, Provided},
     failover::{Failover, Patience},
     live::Keep,
+    mcp::Servers,
     model::{self, Error, Event, EventStream, Model},
     prompt::Prompts,
     run::{Limits, Settings, Shared, ToolLimits},
     service::{Capacity, Service},
     tool::{
         Tool,
-        toolset::{Tools, Toolset},
+        policy::{Policy, Scope},
+        toolset::Tools,
     },
     turn::{Store, StoreTimes},
 };
@@ -339,7 +341,10 @@ impl Setup {
         let shared = Shared {
             failover: Failover::new(&models, patience),
             prompts: Prompts::new(Bootstrap::default(), TimeZone::UTC),
-            tools: Tools::of(Toolset::new(self.tools)),
+            tools: Tools::new(
+                [("main".parse().expect("a valid id"), self.tools, everything())],
+                Servers::new(Vec::new()),
+            ),
             settings: self.settings,
         };
         let store = Layered::new(SessionStoreServer::new(store.clone()), 100);
@@ -348,6 +353,12 @@ impl Setup {
         let service = Service::new(agents, models, store, shared, self.capacity, KEEP);
         (AgentRunnerClient::new(local(service.server())), service)
     }
+}
+
+/// The policy that lets every tool pass.
+fn everything() -> Policy {
+    let scope: Scope = serde_json::from_value(serde_json::json!({"profile": "full"})).expect("a valid block");
+    Policy::new(Some(&scope), None)
 }
 
 /// A runner whose model is `fake/m`.

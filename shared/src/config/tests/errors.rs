@@ -150,7 +150,7 @@ fn keys_of_clawdbot_and_unknown_keys_are_accepted_and_told() {
         agents: { defaults: { repoRoot: '~/w', model: { primary: 'a/b' } }, list: [{ id: 'x', sandbox: {} }] },
         models: { mode: 'merge', providers: { x: { authHeader: true, headers: { anything: 'y' } } } },
         session: { scope: 'global' },
-        tool: 1,
+        weather: 1,
     }";
     let expected = [
         format!(
@@ -159,7 +159,7 @@ fn keys_of_clawdbot_and_unknown_keys_are_accepted_and_told() {
              models.providers.x.authHeader, session.scope; \
              nothing enforces agents.list[0].sandbox, gateway.tls, gateway.trustedProxies"
         ),
-        format!("{FILE}: unknown keys, ignored: gateway.mood, tool"),
+        format!("{FILE}: unknown keys, ignored: gateway.mood, weather"),
     ];
     assert_eq!(document(text, &[]).unwrap().warnings(), expected);
 }
