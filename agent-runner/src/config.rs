@@ -341,7 +341,7 @@ impl Config {
         metrics::describe();
         let wanted = self.agents.iter().flat_map(Agent::models).map(|model| model.provider.clone()).collect();
         let mut models = providers::build(self.providers, &wanted, self.idle_timeout).await?;
-        models.extend(own.into_iter().map(|(id, model)| (id, Provided { keys: vec![model], names: Arc::new([]) })));
+        models.extend(own.into_iter().map(|(id, model)| (id, Provided::of(model))));
         let store = Store::new(store, self.store, name);
         let keep = Keep { lifetime: Duration::from_millis(self.runner.kept_run_ms), bytes: self.runner.kept_run_bytes };
         let shared = run::Shared {

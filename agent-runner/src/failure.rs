@@ -113,7 +113,7 @@ fn code(error: &model::Error) -> FailureCode {
         model::Error::QuotaExceeded => FailureCode::InsufficientQuota,
         model::Error::InvalidRequest(_) => FailureCode::UpstreamInvalidRequest,
         model::Error::ContextLengthExceeded(_) => FailureCode::ContextLengthExceeded,
-        model::Error::Failed(_) => FailureCode::UpstreamError,
+        model::Error::Failed(_) | model::Error::ProviderOverloaded { .. } => FailureCode::UpstreamError,
         model::Error::Overloaded => FailureCode::Overloaded,
     }
 }
@@ -122,6 +122,7 @@ fn is_retryable(error: &model::Error) -> bool {
     match error {
         model::Error::RateLimited { .. }
         | model::Error::Failed(_)
+        | model::Error::ProviderOverloaded { .. }
         | model::Error::Idle(_)
         | model::Error::TimedOut
         | model::Error::Overloaded => true,

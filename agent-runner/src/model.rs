@@ -8,9 +8,23 @@ use proto::{
     session::v1::{Message, Usage},
 };
 
+mod anthropic;
+mod google;
+mod http;
+mod input;
 #[cfg(feature = "local-model")]
 pub mod local;
-pub mod openai;
+mod openai;
+mod profile;
+mod provider_error;
+mod remote;
+mod responses;
+pub mod sse;
+mod stream;
+
+pub use http::Connections;
+pub use profile::{Compat, Cost, MaxTokensField, Profile};
+pub use remote::{Api, ApiKey, Remote, base_url, headers};
 
 /// One question to a model.
 #[derive(Clone, Debug, Default)]
@@ -27,20 +41,6 @@ pub struct Request {
     pub tool_choice: Option<ToolChoice>,
     /// What is known of the model.
     pub profile: Arc<Profile>,
-}
-
-/// What is known of a model, as configured.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Profile {
-    /// The most tokens of prompt and answer together.
-    pub context_window: u64,
-}
-
-impl Default for Profile {
-    /// What upstream assumes of a model that it knows nothing of.
-    fn default() -> Self {
-        Self { context_window: 200_000 }
-    }
 }
 
 /// A piece of a model's answer.
@@ -99,6 +99,12 @@ pub enum Error {
     /// The provider is down, or broke off, or made no sense.
     #[error("the model provider failed: {0}")]
     Failed(String),
+    /// The provider has more to do than it can.
+    #[error("the model provider is overloaded; try again later")]
+    ProviderOverloaded {
+        /// When to try again, if the provider says so.
+        retry_after: Option<Duration>,
+    },
     /// The provider was silent for too long.
     #[error("the model provider sent nothing for {} s", .0.as_secs())]
     Idle(Duration),
@@ -110,21 +116,29 @@ pub enum Error {
     Overloaded,
 }
 
-/// The kinds of [`Error`] that a caller treats alike.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Class {
+/// What kind of failure an [`Error`] is, by which it is decided who is asked next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// Too many requests with this key.
     RateLimit,
+    /// The key is no good.
     Auth,
+    /// Nobody has paid.
     Billing,
+    /// The provider has more to do than it can.
     Overloaded,
+    /// It took too long.
     Timeout,
+    /// The conversation is too long for the model.
     ContextOverflow,
+    /// The request is at fault, whoever is asked with it.
     BadRequest,
+    /// The provider is down, or broke off, or made no sense.
     Network,
 }
 
 impl Class {
-    /// For logs and traces.
+    /// For logs, traces and metrics.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::RateLimit => "rate_limit",
@@ -140,7 +154,8 @@ impl Class {
 }
 
 impl Error {
-    pub(crate) fn class(&self) -> Class {
+    /// What kind of failure it is.
+    pub fn class(&self) -> Class {
         match self {
             Self::RateLimited { .. } => Class::RateLimit,
             Self::Unauthorized => Class::Auth,
@@ -148,13 +163,24 @@ impl Error {
             Self::InvalidRequest(_) => Class::BadRequest,
             Self::ContextLengthExceeded(_) => Class::ContextOverflow,
             Self::Failed(_) => Class::Network,
+            Self::ProviderOverloaded { .. } | Self::Overloaded => Class::Overloaded,
             Self::Idle(_) | Self::TimedOut => Class::Timeout,
-            Self::Overloaded => Class::Overloaded,
         }
     }
 
-    pub(crate) fn retry_after(&self) -> Option<Duration> {
-        if let Self::RateLimited { retry_after } = self { *retry_after } else { None }
+    /// When the provider says that it may be asked again.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::RateLimited { retry_after } | Self::ProviderOverloaded { retry_after } => *retry_after,
+            Self::Unauthorized
+            | Self::QuotaExceeded
+            | Self::InvalidRequest(_)
+            | Self::ContextLengthExceeded(_)
+            | Self::Failed(_)
+            | Self::Idle(_)
+            | Self::TimedOut
+            | Self::Overloaded => None,
+        }
     }
 }
 
@@ -166,3 +192,6 @@ pub trait Model: Send + Sync {
     /// Asks the model. Nothing happens before the stream is polled, and dropping it stops the work behind it.
     fn stream(&self, request: &Request) -> EventStream;
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,8 @@
 //! Model providers: which there are, and how each becomes a [`Model`].
 
+mod known;
+mod section;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
@@ -8,11 +11,7 @@ use std::{
     time::Duration,
 };
 
-use reqwest::{
-    Url,
-    header::{AUTHORIZATION, HeaderMap},
-};
-use serde::Deserialize;
+use reqwest::{Url, header::HeaderMap};
 use shared::config::{Document, Environment};
 
 use super::Error;
@@ -20,12 +19,11 @@ use super::Error;
 use crate::model::local::{LocalModel, weights};
 use crate::{
     agents::ModelName,
-    model::{Model, Profile, openai},
+    model::{Api, ApiKey, Connections, Model, Profile, Remote},
 };
+use known::{ANTHROPIC, GOOGLE, Known, OPENAI};
+use section::Section;
 
-const OPENAI: &str = "openai";
-const OPENAI_BASE_URL: &str = "https://api.openai.com/v1";
-const OPENAI_DEFAULT_MODEL: &str = "gpt-5-mini";
 const LOCAL: &str = "local";
 
 /// The models that the runner can ask, by provider id.
@@ -38,12 +36,22 @@ pub(crate) struct Provided {
     pub(crate) keys: Vec<Arc<dyn Model>>,
     /// The models that may be asked for; empty means any.
     pub(crate) names: Arc<[String]>,
+    /// What is known of them.
+    pub(crate) profiles: Profiles,
 }
 
+/// What is known of a provider's models, by their names.
+pub(crate) type Profiles = Arc<HashMap<String, Arc<Profile>>>;
+
 impl Provided {
-    /// What is known of one of its models.
-    pub(crate) fn profile(&self, _model: &str) -> Arc<Profile> {
-        Arc::default()
+    /// A provider of which nothing is known but how to ask it.
+    pub(crate) fn of(model: Arc<dyn Model>) -> Self {
+        Self { keys: vec![model], names: Arc::default(), profiles: Profiles::default() }
+    }
+
+    /// What is known of one of its models; the usual of one that is not listed.
+    pub(crate) fn profile(&self, model: &str) -> Arc<Profile> {
+        self.profiles.get(model).cloned().unwrap_or_default()
     }
 }
 
@@ -51,11 +59,21 @@ impl Provided {
 pub(super) struct Provider {
     kind: Kind,
     names: Arc<[String]>,
+    profiles: Profiles,
 }
 
 enum Kind {
-    Openai { endpoint: Url, headers: HeaderMap },
+    Remote(RemoteParts),
     Local(LocalFiles),
+}
+
+/// What makes a [`Remote`] of each key, but for the connections.
+struct RemoteParts {
+    api: Api,
+    base_url: Url,
+    api_keys: Vec<ApiKey>,
+    auth_header: bool,
+    headers: HeaderMap,
 }
 
 /// Where the embedded model's weights may be.
@@ -65,80 +83,52 @@ struct LocalFiles {
     cache_dir: PathBuf,
 }
 
-/// One provider, as configured.
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct Section {
-    base_url: String,
-    api_key: String,
-    api: Api,
-    headers: BTreeMap<String, String>,
-    models: Vec<ListedModel>,
-    /// Where the weights of a local model are.
-    path: Option<PathBuf>,
-}
-
-/// The protocol that a provider speaks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum Api {
-    #[default]
-    OpenaiCompletions,
-    Local,
-}
-
-#[derive(Debug, Deserialize)]
-struct ListedModel {
-    id: String,
-}
-
 impl Provider {
     fn has_key(&self) -> bool {
-        matches!(&self.kind, Kind::Openai { headers, .. } if headers.contains_key(AUTHORIZATION))
+        matches!(&self.kind, Kind::Remote(RemoteParts { api_keys, .. }) if !api_keys.is_empty())
     }
 }
 
 impl fmt::Debug for Provider {
-    /// Leaves out what may be secret: the headers.
+    /// Leaves out what may be secret: the keys and headers.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Provider").field("names", &self.names).finish_non_exhaustive()
     }
 }
 
-/// Reads `models.providers`, and adds what the environment and this build give: `openai` for `OPENAI_API_KEY` or
-/// `OPENAI_BASE_URL`, and the embedded model.
+/// Reads `models.providers`, and adds what the environment and this build give: the known providers whose variables are
+/// set, and the embedded model.
 pub(super) fn load(document: &Document, environment: &Environment) -> Result<BTreeMap<String, Provider>, Error> {
     let mut sections: BTreeMap<String, Section> = document.section("models.providers")?;
-    let (api_key, base_url) = (environment.get("OPENAI_API_KEY"), environment.get("OPENAI_BASE_URL"));
-    if api_key.is_some() || base_url.is_some() {
-        sections.entry(OPENAI.to_owned()).or_insert_with(|| Section {
-            base_url: base_url.unwrap_or(OPENAI_BASE_URL).to_owned(),
-            api_key: api_key.unwrap_or_default().to_owned(),
-            ..Section::default()
-        });
+    for known in Known::ALL {
+        if let Some(section) = sections.get_mut(known.id) {
+            known.complete(section);
+        } else if let Some(section) = known.section_from(environment) {
+            sections.insert(known.id.to_owned(), section);
+        }
     }
     if cfg!(feature = "local-model") {
-        sections.entry(LOCAL.to_owned()).or_insert_with(|| Section { api: Api::Local, ..Section::default() });
+        sections.entry(LOCAL.to_owned()).or_insert_with(Section::local);
     }
     let check = |(id, section): (String, Section)| Ok((id.clone(), section.check(&id, environment)?));
     sections.into_iter().map(check).collect()
 }
 
-/// The model of agents that name none: OpenAI's if there is a key, else the first that a provider lists, in the order of
-/// the providers' ids, else the embedded one.
+/// The model of agents that name none: Anthropic's or OpenAI's if there is a key, else the first that a provider lists,
+/// in the order of the providers' ids, else Google's if there is a key, else the embedded one.
 pub(super) fn default_model(providers: &BTreeMap<String, Provider>) -> Result<ModelName, Error> {
     let named = |provider: &str, model: &str| ModelName { provider: provider.to_owned(), model: model.to_owned() };
-    if providers.get(OPENAI).is_some_and(|openai| openai.has_key() && openai.names.is_empty()) {
-        return Ok(named(OPENAI, OPENAI_DEFAULT_MODEL));
-    }
-    if let Some(first) = providers.get(OPENAI).and_then(|openai| openai.names.first()) {
-        return Ok(named(OPENAI, first));
-    }
-    let first = providers.iter().find_map(|(id, provider)| Some(named(id, provider.names.first()?)));
+    let of_known = |known: &Known| {
+        let provider = providers.get(known.id)?;
+        let by_key = provider.has_key().then_some(known.default_model);
+        Some(named(known.id, provider.names.first().map(String::as_str).or(by_key)?))
+    };
+    let first_listed = || providers.iter().find_map(|(id, provider)| Some(named(id, provider.names.first()?)));
+    let first = of_known(&ANTHROPIC).or_else(|| of_known(&OPENAI)).or_else(first_listed).or_else(|| of_known(&GOOGLE));
     if let Some(first) = first {
         return Ok(first);
     }
-    if providers.contains_key(OPENAI) {
+    if providers.contains_key(OPENAI.id) {
         return Err(Error::Invalid {
             key: "agents.defaults.model".to_owned(),
             reason: "OPENAI_BASE_URL names a server, but nothing names its model; set CLAWDBOT_MODEL=openai/<name>"
@@ -150,9 +140,10 @@ pub(super) fn default_model(providers: &BTreeMap<String, Provider>) -> Result<Mo
     }
     Err(Error::Invalid {
         key: "agents.defaults.model".to_owned(),
-        reason: "no model is configured; set OPENAI_API_KEY, or name a model here and its provider in \
-                 models.providers, or build with the feature `local-model`"
-            .to_owned(),
+        reason:
+            "no model is configured; set OPENAI_API_KEY, ANTHROPIC_API_KEY or GEMINI_API_KEY, or name a model here \
+                 and its provider in models.providers, or build with the feature `local-model`"
+                .to_owned(),
     })
 }
 
@@ -163,15 +154,33 @@ pub(super) async fn build(
     idle_timeout: Duration,
 ) -> Result<Models, Error> {
     let mut models = Models::new();
-    for (id, Provider { kind, names }) in providers {
-        let model: Arc<dyn Model> = match kind {
-            Kind::Openai { endpoint, headers } => Arc::new(openai::OpenAi::new(&id, endpoint, headers, idle_timeout)?),
-            Kind::Local(files) if wanted.contains(&id) => local(&id, files).await?,
+    for (id, Provider { kind, names, profiles }) in providers {
+        let keys = match kind {
+            Kind::Remote(parts) => parts.build(&Connections::new(&id, idle_timeout)?),
+            Kind::Local(files) if wanted.contains(&id) => vec![local(&id, files).await?],
             Kind::Local(_) => continue,
         };
-        models.insert(id, Provided { keys: vec![model], names });
+        models.insert(id, Provided { keys, names, profiles });
     }
     Ok(models)
+}
+
+impl RemoteParts {
+    /// One model for each key, or one without.
+    fn build(self, connections: &Connections) -> Vec<Arc<dyn Model>> {
+        let keys = if self.api_keys.is_empty() { vec![None] } else { self.api_keys.into_iter().map(Some).collect() };
+        let remote = |api_key| -> Arc<dyn Model> {
+            Arc::new(Remote {
+                api: self.api,
+                connections: connections.clone(),
+                base_url: self.base_url.clone(),
+                api_key,
+                auth_header: self.auth_header,
+                headers: self.headers.clone(),
+            })
+        };
+        keys.into_iter().map(remote).collect()
+    }
 }
 
 #[cfg(feature = "local-model")]
@@ -191,39 +200,9 @@ fn needs_feature(id: &str) -> Error {
     invalid(id, "api", "`local` needs a build with the feature `local-model`")
 }
 
-impl Section {
-    fn check(self, id: &str, environment: &Environment) -> Result<Provider, Error> {
-        let names = self.models.iter().map(|model| model.id.clone()).collect();
-        let kind = match self.api {
-            Api::OpenaiCompletions => self.openai(id)?,
-            Api::Local if cfg!(not(feature = "local-model")) => return Err(needs_feature(id)),
-            Api::Local => Kind::Local(LocalFiles { configured: self.path, cache_dir: cache_dir(environment) }),
-        };
-        Ok(Provider { kind, names })
-    }
-
-    fn openai(self, id: &str) -> Result<Kind, Error> {
-        if self.base_url.is_empty() {
-            return Err(invalid(id, "baseUrl", "is needed, for example http://127.0.0.1:11434/v1"));
-        }
-        let endpoint = openai::endpoint(&self.base_url)
-            .map_err(|error| invalid(id, "baseUrl", &format!("`{}` is no http(s) URL: {error}", self.base_url)))?;
-        let headers = openai::headers(&self.api_key, &self.headers)
-            .map_err(|name| invalid(id, &name, "holds what no HTTP header may"))?;
-        Ok(Kind::Openai { endpoint, headers })
-    }
-}
-
 fn invalid(id: &str, field: &str, reason: &str) -> Error {
     Error::Invalid { key: format!("models.providers.{id}.{field}"), reason: reason.to_owned() }
 }
 
-/// `$XDG_CACHE_HOME/clawdbot/models`, or the same under `~/.cache`.
-fn cache_dir(environment: &Environment) -> PathBuf {
-    let caches = match (environment.get("XDG_CACHE_HOME"), environment.get("HOME")) {
-        (Some(caches), _) => PathBuf::from(caches),
-        (None, Some(home)) => PathBuf::from(home).join(".cache"),
-        (None, None) => PathBuf::from(".cache"),
-    };
-    caches.join("clawdbot").join("models")
-}
+#[cfg(test)]
+mod tests;

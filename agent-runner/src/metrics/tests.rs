@@ -20,7 +20,7 @@ impl Model for Never {
 }
 
 fn candidate(model: &str, is_configured: bool) -> Candidate {
-    let provided = Provided { keys: vec![Arc::new(Never)], names: Arc::default() };
+    let provided = Provided::of(Arc::new(Never));
     Candidate { name: format!("p/{model}").parse().unwrap(), provided, is_configured }
 }
 

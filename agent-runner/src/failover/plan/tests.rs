@@ -24,6 +24,7 @@ fn candidates(keys_of_a: usize) -> (Failover, Vec<Candidate>) {
     let provided = |keys: usize| Provided {
         keys: (0..keys).map(|_| Arc::new(Never) as Arc<dyn Model>).collect(),
         names: Arc::new(["m".to_owned()]),
+        profiles: Arc::default(),
     };
     let models: Models = HashMap::from([("a".to_owned(), provided(keys_of_a)), ("b".to_owned(), provided(1))]);
     let patience = Patience { retries: 1, longest_pause: Duration::from_secs(5) };

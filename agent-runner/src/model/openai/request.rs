@@ -2,25 +2,17 @@
 
 use proto::{
     agent::v1::{FunctionTool, ResponseFormat, ToolChoice, response_format, tool_choice::Mode},
-    session::v1::{Message, Part, Role, ToolCall, part::Kind},
+    session::v1::{Message, Role, ToolCall, part::Kind},
 };
+use reqwest::Url;
 use serde::{Serialize, Serializer, ser::SerializeSeq};
 use serde_json::{json, value::RawValue};
 
-use crate::model::Request;
+use crate::model::{MaxTokensField, Request, input::raw};
 
-/// What a provider calls the most tokens that an answer may have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum MaxTokensField {
-    /// `max_tokens`, which most servers know.
-    MaxTokens,
-    /// `max_completion_tokens`; OpenAI's own newer models refuse the other.
-    MaxCompletionTokens,
-}
-
-/// The body of a request, as JSON.
-pub(super) fn body(request: &Request, field: MaxTokensField) -> Vec<u8> {
-    serde_json::to_vec(&Body::new(request, field)).expect("strings, numbers and checked JSON always serialise")
+/// The body of a request to the server at `base_url`, as JSON.
+pub(in crate::model) fn body(request: &Request, base_url: &Url) -> Vec<u8> {
+    serde_json::to_vec(&Body::new(request, base_url)).expect("strings, numbers and checked JSON always serialise")
 }
 
 #[derive(Serialize)]
@@ -29,6 +21,8 @@ struct Body<'a> {
     messages: Vec<WireMessage<'a>>,
     stream: bool,
     stream_options: StreamOptions,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    store: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     temperature: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -76,7 +70,7 @@ struct WireMessage<'a> {
 
 /// What a message says: `null`, one text, or parts.
 struct Content<'a> {
-    parts: &'a [Part],
+    parts: Vec<&'a Kind>,
     /// Whether nothing at all may be said; that is for messages which only call tools.
     may_be_null: bool,
 }
@@ -112,23 +106,37 @@ struct WireFunction<'a> {
 }
 
 impl<'a> Body<'a> {
-    fn new(request: &'a Request, field: MaxTokensField) -> Self {
-        let options = &request.options;
+    fn new(request: &'a Request, base_url: &Url) -> Self {
+        let (options, profile) = (&request.options, &request.profile);
+        let field = profile.compat.max_tokens_field.unwrap_or(match base_url.host_str() {
+            Some("api.openai.com") => MaxTokensField::MaxCompletionTokens,
+            Some(_) | None => MaxTokensField::MaxTokens,
+        });
+        let max_tokens = profile.cap(options.max_tokens);
+        let instructs_as = match profile.compat.supports_developer_role {
+            Some(true) if profile.reasoning => "developer",
+            Some(_) | None => "system",
+        };
+        let reasoning_effort = match profile.compat.supports_reasoning_effort {
+            Some(false) => "",
+            Some(true) | None => &options.reasoning_effort,
+        };
         Self {
             model: &request.model,
-            messages: request.messages.iter().map(WireMessage::from).collect(),
+            messages: request.messages.iter().filter_map(|message| WireMessage::new(message, instructs_as)).collect(),
             stream: true,
             stream_options: StreamOptions { include_usage: true },
+            store: profile.compat.supports_store.filter(|supported| *supported).map(|_| false),
             temperature: options.temperature,
             top_p: options.top_p,
-            max_tokens: options.max_tokens.filter(|_| field == MaxTokensField::MaxTokens),
-            max_completion_tokens: options.max_tokens.filter(|_| field == MaxTokensField::MaxCompletionTokens),
+            max_tokens: max_tokens.filter(|_| field == MaxTokensField::MaxTokens),
+            max_completion_tokens: max_tokens.filter(|_| field == MaxTokensField::MaxCompletionTokens),
             stop: &options.stop,
             seed: options.seed,
             frequency_penalty: options.frequency_penalty,
             presence_penalty: options.presence_penalty,
             response_format: options.response_format.as_ref().and_then(response_format),
-            reasoning_effort: &options.reasoning_effort,
+            reasoning_effort,
             parallel_tool_calls: options.parallel_tool_calls.filter(|_| !request.tools.is_empty()),
             tools: request.tools.iter().map(WireTool::from).collect(),
             tool_choice: request.tool_choice.as_ref().and_then(tool_choice),
@@ -136,20 +144,26 @@ impl<'a> Body<'a> {
     }
 }
 
-impl<'a> From<&'a Message> for WireMessage<'a> {
-    fn from(message: &'a Message) -> Self {
-        Self {
-            role: match message.role() {
-                Role::System | Role::Developer => "system",
-                Role::Assistant => "assistant",
-                Role::Tool => "tool",
-                Role::User | Role::Unspecified => "user",
-            },
-            content: Content { parts: &message.parts, may_be_null: !message.tool_calls.is_empty() },
+impl<'a> WireMessage<'a> {
+    /// `None` for an assistant's message of which nothing is left; servers refuse an empty one.
+    fn new(message: &'a Message, instructs_as: &'static str) -> Option<Self> {
+        let role = match message.role() {
+            Role::System | Role::Developer => instructs_as,
+            Role::Assistant => "assistant",
+            Role::Tool => "tool",
+            Role::User | Role::Unspecified => "user",
+        };
+        let parts: Vec<&Kind> = message.parts.iter().filter_map(|part| sendable(part.kind.as_ref()?)).collect();
+        if message.role() == Role::Assistant && parts.is_empty() && message.tool_calls.is_empty() {
+            return None;
+        }
+        Some(Self {
+            role,
+            content: Content { parts, may_be_null: !message.tool_calls.is_empty() },
             name: &message.name,
             tool_calls: message.tool_calls.iter().map(WireToolCall::from).collect(),
             tool_call_id: &message.tool_call_id,
-        }
+        })
     }
 }
 
@@ -175,14 +189,14 @@ impl<'a> From<&'a FunctionTool> for WireTool<'a> {
 impl Serialize for Content<'_> {
     /// Texts alone become one, since not every server takes parts.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let texts: Option<Vec<&str>> = self.parts.iter().map(plain_text).collect();
+        let texts: Option<Vec<&str>> = self.parts.iter().map(|kind| plain_text(kind)).collect();
         match texts.as_deref() {
             Some([]) if self.may_be_null => serializer.serialize_none(),
             Some([text]) => serializer.serialize_str(text),
             Some(texts) => serializer.serialize_str(&texts.join("\n")),
             None => {
                 let mut parts = serializer.serialize_seq(None)?;
-                for part in self.parts.iter().filter_map(|part| part.kind.as_ref()).filter_map(wire_part) {
+                for part in self.parts.iter().filter_map(|kind| wire_part(kind)) {
                     parts.serialize_element(&part)?;
                 }
                 parts.end()
@@ -191,14 +205,18 @@ impl Serialize for Content<'_> {
     }
 }
 
-fn plain_text(part: &Part) -> Option<&str> {
-    match &part.kind {
-        Some(Kind::Text(text)) => Some(text),
-        Some(Kind::Image(_) | Kind::Audio(_) | Kind::File(_) | Kind::Refusal(_) | Kind::Reasoning(_)) | None => None,
+/// `None` for what a model thought; the protocol has no way back for it.
+fn sendable(kind: &Kind) -> Option<&Kind> {
+    if matches!(kind, Kind::Reasoning(_)) { None } else { Some(kind) }
+}
+
+fn plain_text(kind: &Kind) -> Option<&str> {
+    match kind {
+        Kind::Text(text) => Some(text),
+        Kind::Image(_) | Kind::Audio(_) | Kind::File(_) | Kind::Refusal(_) | Kind::Reasoning(_) => None,
     }
 }
 
-/// `None` for what another protocol's model thought.
 fn wire_part(kind: &Kind) -> Option<serde_json::Value> {
     let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     Some(match kind {
@@ -248,9 +266,4 @@ fn tool_choice(choice: &ToolChoice) -> Option<serde_json::Value> {
         Mode::Required => Some("required".into()),
         Mode::Function => Some(json!({"type": "function", "function": {"name": choice.name}})),
     }
-}
-
-/// JSON text as it is; `None` when it is empty or no JSON, which the gateway has refused before.
-fn raw(text: &str) -> Option<&RawValue> {
-    serde_json::from_str(text).ok()
 }

@@ -1,40 +1,23 @@
 //! The answer's chunks, parsed where they lie and turned into events.
 
-use std::{
-    borrow::Cow,
-    collections::VecDeque,
-    pin::Pin,
-    task::{Context, Poll, ready},
-};
+use std::{borrow::Cow, collections::VecDeque};
 
-use bytes::Bytes;
-use futures_util::{Stream, stream::BoxStream};
 use proto::{
     agent::v1::{FinishReason, ToolCallDelta},
     session::v1::Usage,
 };
 use serde::Deserialize;
 
-use super::{
-    error::{self, Details},
-    sse::{Decoder, TooLong},
+use crate::model::{
+    Error, Event,
+    provider_error::{self, Details},
+    stream::{self, Flow, Text, parse},
 };
-use crate::model::{Error, Event};
 
-/// The events of one answer.
-pub(super) struct Events {
-    bytes: BoxStream<'static, Result<Bytes, Error>>,
-    decoder: Decoder,
-    ready: VecDeque<Event>,
+/// The reading of one answer.
+#[derive(Default)]
+pub(in crate::model) struct Answer {
     calls: Calls,
-    state: State,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
-    Reading,
-    /// The provider is done; what is ready is still to be taken.
-    Done,
 }
 
 #[derive(Deserialize)]
@@ -70,10 +53,6 @@ struct Delta<'a> {
     #[serde(borrow, default)]
     tool_calls: Option<Vec<WireToolCall<'a>>>,
 }
-
-/// A text that is borrowed from the chunk where it has no escapes, which serde does for `Cow` only when told so.
-#[derive(Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 #[derive(Deserialize)]
 struct WireToolCall<'a> {
@@ -114,92 +93,36 @@ struct CompletionDetails {
     reasoning_tokens: Option<u64>,
 }
 
-impl Events {
-    pub(super) fn new(bytes: BoxStream<'static, Result<Bytes, Error>>) -> Self {
-        Self {
-            bytes,
-            decoder: Decoder::default(),
-            ready: VecDeque::new(),
-            calls: Calls::default(),
-            state: State::Reading,
-        }
-    }
-
-    /// Reads on; what an event says is in `ready` afterwards.
-    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        if let Some(data) = self.decoder.next().map_err(|TooLong| too_long())? {
-            return Poll::Ready(self.take(&data));
-        }
-        if let Some(bytes) = ready!(self.bytes.as_mut().poll_next(context)) {
-            self.decoder.push(&bytes?);
-        } else {
-            self.state = State::Done;
-            if let Some(data) = self.decoder.finish().map_err(|TooLong| too_long())? {
-                self.take(&data)?;
-            }
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    fn take(&mut self, data: &[u8]) -> Result<(), Error> {
+impl stream::Answer for Answer {
+    fn take(&mut self, data: &[u8], said: &mut VecDeque<Event>) -> Result<Flow, Error> {
         if data.trim_ascii() == b"[DONE]" {
-            self.state = State::Done;
-            return Ok(());
+            return Ok(Flow::Done);
         }
-        let chunk: Chunk<'_> =
-            serde_json::from_slice(data).map_err(|_| Error::Failed("it sent what is no JSON chunk".to_owned()))?;
+        let chunk: Chunk<'_> = parse(data)?;
         if let Some(details) = &chunk.error {
-            return Err(error::from_stream(details));
+            return Err(provider_error::from_stream(details));
         }
         // One answer was asked for, so there is one choice.
         for choice in chunk.choices.into_iter().take(1) {
-            self.take_choice(choice);
+            self.take_choice(choice, said);
         }
-        if let Some(usage) = chunk.usage {
-            self.ready.push_back(Event::Usage(usage.into()));
-        }
-        Ok(())
+        said.extend(chunk.usage.map(|usage| Event::Usage(usage.into())));
+        Ok(Flow::More)
     }
+}
 
-    fn take_choice(&mut self, choice: Choice<'_>) {
+impl Answer {
+    fn take_choice(&mut self, choice: Choice<'_>, said: &mut VecDeque<Event>) {
         if let Some(delta) = choice.delta {
             let reasoning = delta.reasoning_content.or(delta.reasoning).and_then(Text::said);
-            self.ready.extend(reasoning.map(Event::Reasoning));
+            said.extend(reasoning.map(Event::Reasoning));
             let texts = [delta.content, delta.refusal].into_iter().flatten().filter_map(Text::said);
-            self.ready.extend(texts.map(Event::Text));
-            for call in delta.tool_calls.unwrap_or_default() {
-                let delta = self.calls.number(call);
-                self.ready.push_back(Event::ToolCall(delta));
-            }
+            said.extend(texts.map(Event::Text));
+            let calls = delta.tool_calls.unwrap_or_default().into_iter();
+            said.extend(calls.map(|call| Event::ToolCall(self.calls.number(call))));
         }
-        if let Some(reason) = choice.finish_reason.filter(|reason| !reason.is_empty()) {
-            self.ready.push_back(Event::Finished(finish_reason(&reason)));
-        }
-    }
-}
-
-impl Stream for Events {
-    type Item = Result<Event, Error>;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        loop {
-            if let Some(event) = self.ready.pop_front() {
-                return Poll::Ready(Some(Ok(event)));
-            }
-            if self.state == State::Done {
-                return Poll::Ready(None);
-            }
-            if let Err(error) = ready!(self.poll_read(context)) {
-                self.state = State::Done;
-                return Poll::Ready(Some(Err(error)));
-            }
-        }
-    }
-}
-
-impl Text<'_> {
-    fn said(self) -> Option<String> {
-        if self.0.is_empty() { None } else { Some(self.0.into_owned()) }
+        let reason = choice.finish_reason.filter(|reason| !reason.is_empty());
+        said.extend(reason.map(|reason| Event::Finished(finish_reason(&reason))));
     }
 }
 
@@ -213,11 +136,10 @@ struct Calls {
 
 impl Calls {
     fn number(&mut self, call: WireToolCall<'_>) -> ToolCallDelta {
-        let text = |text: Option<Text<'_>>| text.and_then(Text::said).unwrap_or_default();
-        let id = text(call.id);
+        let id = Text::or_empty(call.id);
         let (name, arguments) = call.function.map_or((None, None), |function| (function.name, function.arguments));
-        let arguments = text(arguments);
-        let name = text(name);
+        let arguments = Text::or_empty(arguments);
+        let name = Text::or_empty(name);
         let place = self.known.iter().rposition(|(known_index, known_id)| {
             let is_same_id = id.is_empty() || known_id.is_empty() || *known_id == id;
             match call.index {
@@ -258,8 +180,4 @@ fn finish_reason(reason: &str) -> FinishReason {
         "content_filter" => FinishReason::ContentFilter,
         _ => FinishReason::Stop,
     }
-}
-
-fn too_long() -> Error {
-    Error::Failed("it sent an endless line".to_owned())
 }

@@ -1,9 +1,5 @@
 //! What a provider sends, cut anywhere, becomes the same events.
 
-use std::sync::Arc;
-
-use bytes::Bytes;
-use futures_util::StreamExt;
 use proto::{
     agent::v1::{
         FinishReason, FunctionTool, GenerationOptions, JsonSchema, ResponseFormat, ToolCallDelta, ToolChoice,
@@ -11,20 +7,14 @@ use proto::{
     },
     session::v1::{Image, Message, Part, Role, ToolCall, Usage, part::Kind},
 };
-use reqwest::StatusCode;
+use reqwest::Url;
 use serde_json::{Value, json};
 
-use super::{
-    Error, endpoint, error,
-    request::{self, MaxTokensField},
-    response,
+use super::{Answer, body};
+use crate::model::{
+    Compat, Event, MaxTokensField, Profile, Request,
+    tests::{check_everywhere, message, read, reasoning, text},
 };
-use crate::model::{Event, Request};
-
-async fn events(chunks: Vec<Bytes>) -> Vec<Result<Event, String>> {
-    let bytes = futures_util::stream::iter(chunks.into_iter().map(Ok)).boxed();
-    response::Events::new(bytes).map(|event| event.map_err(|error| error.to_string())).collect().await
-}
 
 const ANSWER: &str = concat!(
     ": OPENROUTER PROCESSING\n\n",
@@ -39,7 +29,7 @@ const ANSWER: &str = concat!(
     "data: [DONE]\n\n",
 );
 
-fn expected() -> Vec<Result<Event, String>> {
+fn expected() -> Vec<Event> {
     let call = |id: &str, name: &str, arguments: &str| ToolCallDelta {
         index: 0,
         id: id.to_owned(),
@@ -56,81 +46,93 @@ fn expected() -> Vec<Result<Event, String>> {
         Event::Finished(FinishReason::ToolCalls),
         Event::Usage(usage),
     ]
-    .map(Ok)
     .to_vec()
 }
 
-#[tokio::test]
-async fn an_answer_is_the_same_wherever_it_is_cut() {
-    let whole = Bytes::from_static(ANSWER.as_bytes());
-    for cut in 0..=whole.len() {
-        let chunks = vec![whole.slice(..cut), whole.slice(cut..)];
-        assert_eq!(events(chunks).await, expected(), "cut at byte {cut}");
-    }
-    let bytes = (0..whole.len()).map(|index| whole.slice(index..=index)).collect();
-    assert_eq!(events(bytes).await, expected());
+#[test]
+fn an_answer_is_the_same_wherever_it_is_cut() {
+    check_everywhere(Answer::default, ANSWER, &expected());
 }
 
-#[tokio::test]
-async fn nothing_is_read_after_the_end() {
+#[test]
+fn nothing_is_read_after_the_end() {
     let answer = format!("{ANSWER}data: {{\"choices\":[{{\"delta\":{{\"content\":\"more\"}}}}]}}\n\n");
-    assert_eq!(events(vec![answer.into()]).await, expected());
+    let expected: Vec<_> = expected().into_iter().map(Ok).collect();
+    assert_eq!(read(Answer::default(), [answer.into()]), expected);
 }
 
-#[tokio::test]
-async fn an_error_within_a_stream_ends_it() {
-    let check = async |data: &str, message: &str| {
+#[test]
+fn an_error_within_a_stream_ends_it() {
+    let check = |data: &str, message: &str| {
         let answer = format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"a\"}}}}]}}\n\ndata: {data}\n\n");
-        let expected = vec![Ok(Event::Text("a".to_owned())), Err(message.to_owned())];
-        assert_eq!(events(vec![answer.into()]).await, expected, "{data}");
+        let expected = [Ok(Event::Text("a".to_owned())), Err(message.to_owned())];
+        assert_eq!(read(Answer::default(), [answer.into()]), expected, "{data}");
     };
     check(
         r#"{"error":{"message":"gone"}}"#,
         "the model provider failed: it reported an error in the middle of its answer",
-    )
-    .await;
+    );
     check(
         r#"{"error":{"message":"slow","code":429}}"#,
         "the model provider limits the rate of requests; try again later",
-    )
-    .await;
-    check("<html>", "the model provider failed: it sent what is no JSON chunk").await;
-    check(r#"{"choices":7}"#, "the model provider failed: it sent what is no JSON chunk").await;
+    );
+    check("<html>", "the model provider failed: it sent what is no JSON chunk");
+    check(r#"{"choices":7}"#, "the model provider failed: it sent what is no JSON chunk");
+}
+
+fn written(request: &Request, base_url: &str) -> Value {
+    let base_url = Url::parse(base_url).expect("a URL");
+    serde_json::from_slice(&body(request, &base_url)).expect("valid JSON")
 }
 
 #[test]
-fn a_refusal_is_told_by_its_status_and_code() {
-    let check = |status: u16, body: &str, expected: &str| {
-        let status = StatusCode::from_u16(status).expect("a status");
-        let error = error::from_status("stub", status, None, body.as_bytes());
-        assert_eq!(error.to_string(), expected, "{status} {body}");
+fn a_server_is_asked_in_the_words_that_it_knows() {
+    let request = |compat: Compat| Request {
+        messages: vec![
+            message(Role::System, vec![text("Be brief.")]),
+            message(Role::Assistant, vec![reasoning("anthropic-messages", "hm", "sig")]),
+        ],
+        options: GenerationOptions {
+            max_tokens: Some(9),
+            reasoning_effort: "low".to_owned(),
+            ..GenerationOptions::default()
+        },
+        profile: Profile { compat, reasoning: true, max_tokens: Some(8), ..Profile::default() }.into(),
+        ..Request::default()
     };
-    check(400, r#"{"error":{"message":"bad"}}"#, "the model provider refused the request: bad");
-    check(404, "not here", "the model provider refused the request: it gave no reason");
+    let check = |compat: Compat, base_url: &str, fields: Value| {
+        let mut expected = json!({"model": "", "stream": true, "stream_options": {"include_usage": true}});
+        let fields = fields.as_object().expect("an object").clone();
+        expected.as_object_mut().expect("an object").extend(fields);
+        assert_eq!(written(&request(compat), base_url), expected);
+    };
+    let instructed = |role: &str| json!([{"role": role, "content": "Be brief."}]);
     check(
-        400,
-        r#"{"error":{"message":"m","code":"context_length_exceeded"}}"#,
-        "the conversation is longer than the model can take: m",
+        Compat::default(),
+        "http://h/v1",
+        json!({"messages": instructed("system"), "max_tokens": 8, "reasoning_effort": "low"}),
     );
-    check(401, r#"{"error":{"message":"bad key sk-1"}}"#, "the model provider refused the gateway's credentials");
-    check(403, "", "the model provider refused the gateway's credentials");
-    check(402, "", "the quota at the model provider is used up");
     check(
-        429,
-        r#"{"error":{"message":"pay","type":"insufficient_quota"}}"#,
-        "the quota at the model provider is used up",
+        Compat::default(),
+        "https://api.openai.com/v1",
+        json!({"messages": instructed("system"), "max_completion_tokens": 8, "reasoning_effort": "low"}),
     );
-    check(429, r#"{"error":{"message":"slow"}}"#, "the model provider limits the rate of requests; try again later");
-    check(500, r#"{"error":{"message":"at 10.0.0.1"}}"#, "the model provider failed: HTTP 500");
-    check(301, "", "the model provider failed: HTTP 301");
-    check(504, "", "the model provider took too long");
+    let compat = Compat {
+        max_tokens_field: Some(MaxTokensField::MaxCompletionTokens),
+        supports_developer_role: Some(true),
+        supports_store: Some(true),
+        supports_reasoning_effort: Some(false),
+    };
+    check(
+        compat,
+        "http://h/v1",
+        json!({"messages": instructed("developer"), "max_completion_tokens": 8, "store": false}),
+    );
 }
 
 #[test]
 fn a_prompt_is_written_as_the_api_wants_it() {
-    let text = |text: &str| Part { kind: Some(Kind::Text(text.to_owned())) };
     let image = Part { kind: Some(Kind::Image(Image { url: "data:,x".to_owned(), detail: "low".to_owned() })) };
-    let message = |role: Role, parts: Vec<Part>| Message { role: role.into(), parts, ..Message::default() };
     let call =
         ToolCall { id: "c1".to_owned(), name: "f".to_owned(), arguments: "{}".to_owned(), ..ToolCall::default() };
     let request = Request {
@@ -163,10 +165,9 @@ fn a_prompt_is_written_as_the_api_wants_it() {
             ..FunctionTool::default()
         }]
         .into(),
-        profile: Arc::default(),
+        profile: Profile::default().into(),
         tool_choice: Some(ToolChoice { mode: Mode::Function.into(), name: "f".to_owned() }),
     };
-    let body: Value = serde_json::from_slice(&request::body(&request, MaxTokensField::MaxTokens)).expect("valid JSON");
     let expected = json!({
         "model": "m",
         "messages": [
@@ -193,32 +194,16 @@ fn a_prompt_is_written_as_the_api_wants_it() {
         "tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}],
         "tool_choice": {"type": "function", "function": {"name": "f"}},
     });
-    assert_eq!(body, expected);
+    assert_eq!(written(&request, "http://h/v1"), expected);
 }
 
 #[test]
-fn the_endpoint_follows_the_base_url() {
-    let check = |base_url: &str, expected: Option<&str>| {
-        assert_eq!(endpoint(base_url).ok().as_ref().map(AsRef::as_ref), expected, "{base_url}");
-    };
-    check("https://api.example.com/v1", Some("https://api.example.com/v1/chat/completions"));
-    check("http://127.0.0.1:11434/v1/", Some("http://127.0.0.1:11434/v1/chat/completions"));
-    check("ftp://example.com", None);
-    check("nonsense", None);
-}
-
-#[test]
-fn an_idle_provider_is_named_with_the_time() {
-    let error = Error::Idle(std::time::Duration::from_secs(120));
-    assert_eq!(error.to_string(), "the model provider sent nothing for 120 s");
-}
-
-#[tokio::test]
-async fn calls_are_numbered_and_named_once_whatever_the_server_does() {
-    let check = async |calls: &[&str], expected: &[(u32, &str, &str, &str)]| {
+fn calls_are_numbered_and_named_once_whatever_the_server_does() {
+    let check = |calls: &[&str], expected: &[(u32, &str, &str, &str)]| {
         let chunk = |call: &&str| format!("data: {{\"choices\":[{{\"delta\":{{\"tool_calls\":[{call}]}}}}]}}\n\n");
         let answer: String = calls.iter().map(chunk).collect();
-        let found: Vec<_> = events(vec![answer.into()]).await;
+        let mut found = read(Answer::default(), [answer.into()]);
+        found.pop().expect("it broke off").expect_err("nothing said that it ended");
         let expected: Vec<_> = expected
             .iter()
             .map(|&(index, id, name, arguments)| {
@@ -232,22 +217,22 @@ async fn calls_are_numbered_and_named_once_whatever_the_server_does() {
         r#"{"index":0,"id":"a","function":{"name":"f","arguments":"1"}}"#,
         r#"{"index":0,"id":"a","function":{"name":"f","arguments":"2"}}"#,
     ];
-    check(&named_each_time, &[(0, "a", "f", "1"), (0, "", "", "2")]).await;
+    check(&named_each_time, &[(0, "a", "f", "1"), (0, "", "", "2")]);
     let from_one = [
         r#"{"index":1,"id":"a","function":{"name":"f","arguments":""}}"#,
         r#"{"index":1,"function":{"arguments":"1"}}"#,
         r#"{"index":2,"id":"b","function":{"name":"g","arguments":"2"}}"#,
     ];
-    check(&from_one, &[(0, "a", "f", ""), (0, "", "", "1"), (1, "b", "g", "2")]).await;
+    check(&from_one, &[(0, "a", "f", ""), (0, "", "", "1"), (1, "b", "g", "2")]);
     let without_index = [
         r#"{"id":"a","function":{"name":"f","arguments":"1"}}"#,
         r#"{"id":"b","function":{"name":"g","arguments":"2"}}"#,
     ];
-    check(&without_index, &[(0, "a", "f", "1"), (1, "b", "g", "2")]).await;
+    check(&without_index, &[(0, "a", "f", "1"), (1, "b", "g", "2")]);
     let without_anything = [
         r#"{"function":{"name":"f","arguments":"1"}}"#,
         r#"{"function":{"arguments":"2"}}"#,
         r#"{"function":{"name":"g","arguments":"3"}}"#,
     ];
-    check(&without_anything, &[(0, "", "f", "1"), (0, "", "", "2"), (1, "", "g", "3")]).await;
+    check(&without_anything, &[(0, "", "f", "1"), (0, "", "", "2"), (1, "", "g", "3")]);
 }

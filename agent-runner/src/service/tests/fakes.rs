@@ -335,7 +335,7 @@ impl Setup {
             workspace: None,
         };
         let agents = Agents::new(vec![agent], 0).expect("one agent");
-        let provided = |model| Provided { keys: vec![model], names: Arc::new(["m".to_owned()]) };
+        let provided = |model| Provided { names: Arc::new(["m".to_owned()]), ..Provided::of(model) };
         let models: Models = self.models.into_iter().map(|(id, model)| (id.to_owned(), provided(model))).collect();
         let patience = Patience { retries: 2, longest_pause: Duration::from_secs(5) };
         let shared = Shared {

@@ -148,7 +148,7 @@ fn keys_of_clawdbot_and_unknown_keys_are_accepted_and_told() {
         gateway: { mode: 'local', tls: { enabled: true }, trustedProxies: ['10.0.0.1'], mood: 1, auth: { allowTailscale: true } },
         channels: { telegram: { port: 1 } },
         agents: { defaults: { repoRoot: '~/w', model: { primary: 'a/b' } }, list: [{ id: 'x', sandbox: {} }] },
-        models: { mode: 'merge', providers: { x: { authHeader: true, headers: { anything: 'y' } } } },
+        models: { mode: 'merge', providers: { x: { auth: 'api-key', headers: { anything: 'y' } } } },
         session: { scope: 'global' },
         weather: 1,
     }";
@@ -156,7 +156,7 @@ fn keys_of_clawdbot_and_unknown_keys_are_accepted_and_told() {
         format!(
             "{FILE}: keys of Clawdbot without effect here: agents.defaults.repoRoot, agents.list[0].sandbox, channels, \
              gateway.auth.allowTailscale, gateway.mode, gateway.tls, gateway.trustedProxies, models.mode, \
-             models.providers.x.authHeader, session.scope; \
+             models.providers.x.auth, session.scope; \
              nothing enforces agents.list[0].sandbox, gateway.tls, gateway.trustedProxies"
         ),
         format!("{FILE}: unknown keys, ignored: gateway.mood, weather"),

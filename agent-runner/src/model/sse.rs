@@ -8,7 +8,7 @@ const MAX_EVENT_BYTES: usize = 16 * 1024 * 1024;
 
 /// Splits a byte stream into events, wherever it is cut.
 #[derive(Debug, Default)]
-pub(super) struct Decoder {
+pub struct Decoder {
     buffer: BytesMut,
     /// How much of the buffer is known to hold no line's end.
     searched: usize,
@@ -17,15 +17,17 @@ pub(super) struct Decoder {
 
 /// An event is longer than any provider has reason to send.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct TooLong;
+pub struct TooLong;
 
 impl Decoder {
-    pub(super) fn push(&mut self, bytes: &[u8]) {
+    /// Takes in what came next.
+    pub fn push(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
     }
 
     /// The data of the next whole event; `None` when more bytes are needed.
-    pub(super) fn next(&mut self) -> Result<Option<Bytes>, TooLong> {
+    #[expect(clippy::should_implement_trait, reason = "it may give more after `None`")]
+    pub fn next(&mut self) -> Result<Option<Bytes>, TooLong> {
         while let Some(line) = self.next_line()? {
             if line.is_empty() {
                 if !self.data.is_empty() {
@@ -45,7 +47,7 @@ impl Decoder {
     }
 
     /// The data of an event that the stream's end cut off before its blank line. Some providers forget that line.
-    pub(super) fn finish(&mut self) -> Result<Option<Bytes>, TooLong> {
+    pub fn finish(&mut self) -> Result<Option<Bytes>, TooLong> {
         self.push(b"\n\n");
         self.next()
     }

@@ -1,0 +1,68 @@
+//! How providers are reached: one pool of connections for each.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream::BoxStream};
+use reqwest::{Client, Url, header::HeaderMap};
+use shared::telemetry;
+use tracing::Span;
+
+use super::{Error, provider_error};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Idle connections that are kept for the next requests.
+const IDLE_CONNECTIONS: usize = 256;
+
+/// The connections to one provider; clones share them.
+#[derive(Clone, Debug)]
+pub struct Connections {
+    client: Client,
+    provider_id: Arc<str>,
+    idle_timeout: Duration,
+}
+
+/// The body of an answer as it comes.
+pub(super) type Body = BoxStream<'static, Result<Bytes, Error>>;
+
+impl Connections {
+    /// Makes the pool; connects to nothing yet. `idle_timeout` is the longest that a provider may be silent, before its
+    /// answer and within it.
+    pub fn new(provider_id: &str, idle_timeout: Duration) -> Result<Self, reqwest::Error> {
+        let client = Client::builder()
+            .user_agent(concat!("clawdbot/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(CONNECT_TIMEOUT)
+            .read_timeout(idle_timeout)
+            .pool_max_idle_per_host(IDLE_CONNECTIONS)
+            .tcp_nodelay(true)
+            .redirect(reqwest::redirect::Policy::none())
+            .build()?;
+        Ok(Self { client, provider_id: provider_id.into(), idle_timeout })
+    }
+
+    /// Sends a request, with the trace context of the present span. Nothing happens before the first poll.
+    pub(super) fn post(
+        &self,
+        url: Url,
+        mut headers: HeaderMap,
+        body: Vec<u8>,
+    ) -> impl Future<Output = Result<Body, Error>> + Send + 'static {
+        telemetry::inject(&Span::current(), &mut headers);
+        let call = self.client.post(url).headers(headers).body(body);
+        let (provider_id, idle_timeout) = (Arc::clone(&self.provider_id), self.idle_timeout);
+        async move {
+            let broken = |error: &reqwest::Error| provider_error::from_transport(&provider_id, error, idle_timeout);
+            let response = call.send().await.map_err(|error| broken(&error))?;
+            let status = response.status();
+            if !status.is_success() {
+                let retry_after = provider_error::retry_after(response.headers());
+                let body = provider_error::read_body(response).await;
+                return Err(provider_error::from_status(&provider_id, status, retry_after, &body));
+            }
+            let bytes = response
+                .bytes_stream()
+                .map_err(move |error| provider_error::from_transport(&provider_id, &error, idle_timeout));
+            Ok(bytes.boxed())
+        }
+    }
+}

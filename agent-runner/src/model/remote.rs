@@ -1,0 +1,213 @@
+//! Models behind HTTP, whatever the protocol.
+
+use std::collections::BTreeMap;
+
+use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
+use proto::session::v1::part::Kind;
+use reqwest::{
+    Url,
+    header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, InvalidHeaderValue},
+};
+use serde::Deserialize;
+
+use super::{
+    Connections, Error, EventStream, Model, Request, anthropic, google, http::Body, openai, responses, stream::Events,
+};
+
+/// The protocol that a provider speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Api {
+    /// OpenAI's Chat Completions; vLLM, Ollama, LM Studio, llama.cpp, OpenRouter and others speak it too.
+    OpenaiCompletions,
+    /// OpenAI's Responses.
+    OpenaiResponses,
+    /// Anthropic's Messages.
+    AnthropicMessages,
+    /// Google's Gemini API.
+    GoogleGenerativeAi,
+}
+
+/// The key that a provider knows us by.
+#[derive(Clone, Debug)]
+pub struct ApiKey {
+    plain: HeaderValue,
+    bearer: HeaderValue,
+}
+
+/// One provider, asked with one key.
+#[derive(Debug)]
+pub struct Remote {
+    /// The protocol of models that have none of their own.
+    pub api: Api,
+    /// Shared with the provider's other keys.
+    pub connections: Connections,
+    /// Checked by [`base_url`].
+    pub base_url: Url,
+    /// `None` for servers that ask for none.
+    pub api_key: Option<ApiKey>,
+    /// Whether the key is sent as a bearer token too, for proxies that want it so.
+    pub auth_header: bool,
+    /// Sent with each request; they beat the protocol's own.
+    pub headers: HeaderMap,
+}
+
+/// The address of a provider, like `https://api.openai.com/v1`.
+pub fn base_url(text: &str) -> Result<Url, String> {
+    match Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") => Ok(url),
+        Ok(url) => Err(format!("its scheme is `{}`", url.scheme())),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Headers, none of which is ever shown. Fails with the name of what cannot be one.
+pub fn headers(texts: &BTreeMap<String, String>) -> Result<HeaderMap, String> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in texts {
+        let mut value = HeaderValue::try_from(value).map_err(|_| name.clone())?;
+        value.set_sensitive(true);
+        headers.insert(HeaderName::try_from(name).map_err(|_| name.clone())?, value);
+    }
+    Ok(headers)
+}
+
+impl ApiKey {
+    /// Fails when the key cannot be sent in a header.
+    pub fn new(key: &str) -> Result<Self, InvalidHeaderValue> {
+        let sensitive = |text: &str| {
+            let mut value = HeaderValue::try_from(text)?;
+            value.set_sensitive(true);
+            Ok(value)
+        };
+        Ok(Self { plain: sensitive(key)?, bearer: sensitive(&format!("Bearer {key}"))? })
+    }
+}
+
+impl Api {
+    fn url(self, base_url: &Url, model: &str) -> Url {
+        let mut url = base_url.clone();
+        let has_version = base_url.path().trim_end_matches('/').ends_with("/v1");
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty();
+            match self {
+                Self::OpenaiCompletions => path.extend(["chat", "completions"]),
+                Self::OpenaiResponses => path.push("responses"),
+                Self::AnthropicMessages if has_version => path.push("messages"),
+                Self::AnthropicMessages => path.extend(["v1", "messages"]),
+                Self::GoogleGenerativeAi => path.extend(["models", &format!("{model}:streamGenerateContent")]),
+            };
+        }
+        if self == Self::GoogleGenerativeAi {
+            url.query_pairs_mut().append_pair("alt", "sse");
+        }
+        url
+    }
+
+    fn headers(self, api_key: Option<&ApiKey>, auth_header: bool) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if self == Self::AnthropicMessages {
+            headers.insert("anthropic-version", HeaderValue::from_static("2023-06-01"));
+        }
+        let Some(api_key) = api_key else { return headers };
+        match self {
+            Self::OpenaiCompletions | Self::OpenaiResponses => {
+                headers.insert(AUTHORIZATION, api_key.bearer.clone());
+            }
+            Self::AnthropicMessages => {
+                headers.insert("x-api-key", api_key.plain.clone());
+            }
+            Self::GoogleGenerativeAi => {
+                headers.insert("x-goog-api-key", api_key.plain.clone());
+            }
+        }
+        if auth_header {
+            headers.insert(AUTHORIZATION, api_key.bearer.clone());
+        }
+        headers
+    }
+
+    fn body(self, request: &Request, base_url: &Url) -> Result<Vec<u8>, Error> {
+        match self {
+            Self::OpenaiCompletions => Ok(openai::body(request, base_url)),
+            Self::OpenaiResponses => responses::body(request),
+            Self::AnthropicMessages => anthropic::body(request),
+            Self::GoogleGenerativeAi => google::body(request),
+        }
+    }
+
+    /// The events of an answer, wherever its bytes are cut.
+    pub fn decode(self, bytes: Body) -> EventStream {
+        match self {
+            Self::OpenaiCompletions => Events::new(bytes, openai::Answer::default()).boxed(),
+            Self::OpenaiResponses => Events::new(bytes, responses::Answer::default()).boxed(),
+            Self::AnthropicMessages => Events::new(bytes, anthropic::Answer::default()).boxed(),
+            Self::GoogleGenerativeAi => Events::new(bytes, google::Answer::new(google::unique_prefix())).boxed(),
+        }
+    }
+}
+
+impl Model for Remote {
+    fn stream(&self, request: &Request) -> EventStream {
+        let api = request.profile.api.unwrap_or(self.api);
+        let body = match check_images(request).and_then(|()| api.body(request, &self.base_url)) {
+            Ok(body) => body,
+            Err(error) => return stream::once(std::future::ready(Err(error))).boxed(),
+        };
+        let mut headers = api.headers(self.api_key.as_ref(), self.auth_header);
+        for (name, value) in self.headers.iter().chain(&request.profile.headers) {
+            headers.insert(name, value.clone());
+        }
+        let answer = self.connections.post(api.url(&self.base_url, &request.model), headers, body);
+        answer.map(move |answer| answer.map(|bytes| api.decode(bytes))).into_stream().try_flatten().boxed()
+    }
+}
+
+fn check_images(request: &Request) -> Result<(), Error> {
+    let mut parts = request.messages.iter().flat_map(|message| &message.parts);
+    if !request.profile.takes_images && parts.any(|part| matches!(part.kind, Some(Kind::Image(_)))) {
+        return Err(Error::InvalidRequest(format!("the model `{}` takes no images", request.model)));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_follows_the_base_url_and_the_protocol() {
+        let check = |api: Api, base: &str, expected: &str| {
+            let base = base_url(base).expect("a base URL");
+            assert_eq!(api.url(&base, "m/1").as_str(), expected);
+        };
+        check(Api::OpenaiCompletions, "https://example.com/v1", "https://example.com/v1/chat/completions");
+        check(Api::OpenaiCompletions, "http://127.0.0.1:1/v1/", "http://127.0.0.1:1/v1/chat/completions");
+        check(Api::OpenaiResponses, "https://example.com/v1?x=1", "https://example.com/v1/responses?x=1");
+        check(Api::AnthropicMessages, "https://example.com", "https://example.com/v1/messages");
+        check(Api::AnthropicMessages, "https://example.com/a/v1/", "https://example.com/a/v1/messages");
+        let google = "https://example.com/v1beta/models/m%2F1:streamGenerateContent?alt=sse";
+        check(Api::GoogleGenerativeAi, "https://example.com/v1beta", google);
+        assert!(base_url("ftp://example.com").is_err());
+        assert!(base_url("nonsense").is_err());
+    }
+
+    #[test]
+    fn a_key_goes_where_the_protocol_wants_it() {
+        let key = ApiKey::new("k").expect("a header");
+        let check = |api: Api, auth_header: bool, expected: &[(&str, &str)]| {
+            let mut headers = api.headers(Some(&key), auth_header);
+            headers.remove(CONTENT_TYPE);
+            let mut found: Vec<_> =
+                headers.iter().map(|(name, value)| (name.as_str(), value.to_str().expect("ASCII"))).collect();
+            found.sort_unstable();
+            assert_eq!(found, expected, "{api:?}");
+        };
+        check(Api::OpenaiCompletions, false, &[("authorization", "Bearer k")]);
+        check(Api::OpenaiResponses, true, &[("authorization", "Bearer k")]);
+        check(Api::AnthropicMessages, false, &[("anthropic-version", "2023-06-01"), ("x-api-key", "k")]);
+        check(Api::GoogleGenerativeAi, true, &[("authorization", "Bearer k"), ("x-goog-api-key", "k")]);
+        assert_eq!(format!("{key:?}"), "ApiKey { plain: Sensitive, bearer: Sensitive }");
+    }
+}
