@@ -30,6 +30,10 @@ bench-store:
 bench-runs:
     cargo bench --package agent-runner --bench runs
 
+# Fuzzes a decoder of what model providers send, for example: just fuzz sse 60; needs cargo-fuzz and a nightly compiler.
+fuzz target seconds="60":
+    cd agent-runner && cargo +nightly fuzz run {{target}} -- -max_total_time={{seconds}}
+
 # Formatting, lints, documentation, dependencies, protos.
 lint: python
     cargo fmt --all --check
