@@ -1,6 +1,9 @@
 //! The seam behind which the agent's own tools live.
 
+pub(crate) mod builtin;
+mod function;
 pub(crate) mod policy;
+mod settings;
 pub(crate) mod toolset;
 
 use std::{future::Future, pin::Pin, sync::Arc};
@@ -9,6 +12,8 @@ use proto::agent::v1::FunctionTool;
 use shared::AgentId;
 
 use crate::agents::ModelName;
+
+pub(crate) use settings::Settings;
 
 /// Something that the model can have done.
 pub(crate) trait Tool: Send + Sync {
@@ -49,3 +54,15 @@ pub(crate) struct RunFacts {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Error(pub(crate) String);
+
+impl Error {
+    /// The work behind a tool's call could not be awaited: it panicked, or the runner ends.
+    fn broken_off() -> Self {
+        Self("the tool broke off; the log of the runner may say why".to_owned())
+    }
+}
+
+/// Does what may block on a thread for such things.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err(Error::broken_off()))
+}
