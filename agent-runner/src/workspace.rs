@@ -158,10 +158,10 @@ fn outside(path: &str) -> Error {
 }
 
 fn reason(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::NotFound => "there is no such file or folder".to_owned(),
-        io::ErrorKind::PermissionDenied => "the system forbids it".to_owned(),
-        _ => error.to_string(),
+    if error.kind() == io::ErrorKind::NotFound {
+        "there is no such file or folder".to_owned()
+    } else {
+        error.to_string()
     }
 }
 

@@ -30,7 +30,37 @@ impl Settings {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use shared::config::Sources;
+
     use super::*;
+    use crate::tool::builtin::exec::Security;
+
+    fn load(text: &str) -> Result<Settings, String> {
+        let document = Document::from_text(text, Path::new("clawdbot.json"), &Sources::default()).expect("readable");
+        Settings::load(&document, &Environment::default()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_is_configured_is_taken_and_the_rest_is_the_default() {
+        let text = "{ tools: {
+            exec: { security: 'allowlist', safeBins: ['ls'], pathPrepend: ['/opt/bin'], timeoutSec: 5, env: { A: 'b' } },
+            web: { fetch: { enabled: false, maxChars: 10 } },
+            fs: { maxReadLines: 7 },
+            memory: { maxFiles: 3 },
+        } }";
+        let Settings { exec, web_fetch, fs, memory } = load(text).expect("usable");
+        assert_eq!(exec.security, Security::Allowlist);
+        assert_eq!((exec.safe_bins.as_slice(), exec.timeout_sec), (["ls".to_owned()].as_slice(), 5));
+        assert_eq!(exec.path_prepend, [Path::new("/opt/bin")]);
+        assert_eq!(exec.env.get("A").map(String::as_str), Some("b"));
+        assert_eq!((web_fetch.enabled, web_fetch.max_chars, web_fetch.max_redirects), (false, 10, 5));
+        assert_eq!((fs.max_read_lines, memory.max_files), (7, 3));
+        assert_eq!(load("{}").expect("usable").exec.security, Security::Deny);
+        let error = load("{ tools: { exec: { security: 'some' } } }").expect_err("is no such thing");
+        assert!(error.starts_with("tools.exec.security: "), "{error}");
+    }
 
     /// The default of each limit that stands in the table of settings.
     #[test]

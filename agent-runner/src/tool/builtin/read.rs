@@ -81,9 +81,9 @@ struct Part {
 /// Why reading ended.
 #[derive(PartialEq)]
 enum End {
-    OfFile,
-    OfLines,
-    OfBytes,
+    File,
+    Lines,
+    Bytes,
 }
 
 impl Part {
@@ -99,10 +99,10 @@ impl Part {
         let end = loop {
             let buffer = file.fill_buf().map_err(failed)?;
             if buffer.is_empty() {
-                break End::OfFile;
+                break End::File;
             }
             if line >= self.first.saturating_add(self.count) {
-                break End::OfLines;
+                break End::Lines;
             }
             if scanned > MAX_SCANNED_BYTES {
                 return Err(Error(format!("line {} of `{path}` is too far into the file to be read", self.first)));
@@ -113,7 +113,7 @@ impl Part {
                 let room = self.max_bytes - wanted.len();
                 wanted.extend_from_slice(&buffer[..length.min(room)]);
                 if length > room {
-                    break End::OfBytes;
+                    break End::Bytes;
                 }
             }
             file.consume(length);
@@ -125,7 +125,7 @@ impl Part {
 
     /// The text, with how to read on. `line` is the one that reading ended at.
     fn tell(&self, mut wanted: Vec<u8>, line: usize, end: &End, path: &str) -> Result<String, Error> {
-        if *end == End::OfFile {
+        if *end == End::File {
             return match (wanted.is_empty(), self.first) {
                 (false, _) => Ok(String::from_utf8_lossy(&wanted).into_owned()),
                 (true, 1) => Ok("[the file is empty]".to_owned()),
@@ -134,8 +134,8 @@ impl Part {
         }
         // A line that does not fit beside those before it is read next time; one that never fits is cut.
         let whole_lines = wanted.iter().rposition(|&byte| byte == b'\n').map(|newline| newline + 1);
-        let is_cut = *end == End::OfBytes && line == self.first;
-        if let (End::OfBytes, false, Some(length)) = (end, is_cut, whole_lines) {
+        let is_cut = *end == End::Bytes && line == self.first;
+        if let (End::Bytes, false, Some(length)) = (end, is_cut, whole_lines) {
             wanted.truncate(length);
         }
         let mut text = String::from_utf8_lossy(&wanted).into_owned();

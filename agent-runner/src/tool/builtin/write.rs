@@ -51,3 +51,6 @@ impl Function for Write {
         .await
     }
 }
+
+#[cfg(test)]
+mod tests;

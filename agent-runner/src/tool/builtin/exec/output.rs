@@ -58,7 +58,9 @@ mod tests {
     fn beginning_and_end_are_kept_and_the_rest_is_counted() {
         let check = |pieces: &[&str], expected: &str| {
             let mut output = Output::new(10);
-            pieces.iter().for_each(|piece| output.push(piece.as_bytes()));
+            for piece in pieces {
+                output.push(piece.as_bytes());
+            }
             assert_eq!(output.into_text(), expected);
         };
         check(&[], "");

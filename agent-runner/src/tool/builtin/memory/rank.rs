@@ -28,9 +28,7 @@ pub(super) fn passages(path: &str, text: &str) -> Vec<Passage> {
         let is_heading = line.starts_with('#');
         let ends = open.as_ref().is_some_and(|passage| {
             let is_only_a_heading = passage.text.lines().all(|line| line.starts_with('#'));
-            (is_blank && !is_only_a_heading)
-                || (is_heading && !is_only_a_heading)
-                || passage.text.len() > MAX_PASSAGE_BYTES
+            ((is_blank || is_heading) && !is_only_a_heading) || passage.text.len() > MAX_PASSAGE_BYTES
         });
         if ends {
             passages.extend(open.take());

@@ -47,7 +47,7 @@ fn is_public_v6(ip: Ipv6Addr) -> bool {
             is_public_v4(Ipv4Addr::new(a, b, c, d))
         }
         // Protocol assignments with Teredo, documentation, 6to4, documentation.
-        [0x2001, 0..=0x1ff, ..] | [0x2001, 0xdb8, ..] | [0x2002, ..] | [0x3fff, 0..=0xfff, ..] => false,
+        [0x2001, 0..=0x1ff | 0xdb8, ..] | [0x2002, ..] | [0x3fff, 0..=0xfff, ..] => false,
         // Nothing else than 2000::/3 is given out.
         [first, ..] => first & 0xe000 == 0x2000,
     }

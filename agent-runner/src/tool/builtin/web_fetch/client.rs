@@ -22,7 +22,7 @@ use crate::tool::Error;
 const USER_AGENT: &str = concat!("clawdbot/", env!("CARGO_PKG_VERSION"));
 
 /// The addresses of a name on their way.
-type Addresses = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>>;
+pub(super) type Addresses = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>>;
 
 /// What can be reached. Tests have names and addresses of their own.
 #[derive(Clone)]
