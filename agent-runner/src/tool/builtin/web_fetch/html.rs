@@ -1,7 +1,10 @@
 //! The text of an HTML page. It is made from the tokens as they come, not from a tree, so that its cost grows with the
-//! page's length and with nothing else, however deeply the page is nested.
+//! page's length, however deeply the page is nested.
 
-use std::cell::RefCell;
+use std::{
+    cell::RefCell,
+    time::{Duration, Instant},
+};
 
 use html5ever::{
     LocalName, TokenizerResult,
@@ -17,18 +20,39 @@ use super::Page;
 const MAX_TITLE_CHARS: usize = 300;
 const MAX_LINK_BYTES: usize = 500;
 
+/// The tokenizer compares each attribute of a tag with all before it, so there are pages that would take minutes.
+const MAX_TIME: Duration = Duration::from_secs(5);
+/// After so much the time is looked at.
+const PIECE_BYTES: usize = 16 * 1024;
+
 /// Reads a page. `max_chars` is about where the text may end; it is not shorter if there is more.
 pub(super) fn read(html: &str, url: &Url, max_chars: usize) -> Page {
+    read_within(MAX_TIME, html, url, max_chars)
+}
+
+fn read_within(max_time: Duration, html: &str, url: &Url, max_chars: usize) -> Page {
     let writer = RefCell::new(Writer { max_chars, ..Writer::default() });
     let tokenizer = Tokenizer::new(Sink { writer, url: url.clone() }, TokenizerOpts::default());
     let input = BufferQueue::default();
-    input.push_back(StrTendril::from_slice(html));
-    // The tokenizer stops where a browser would do something before it goes on.
-    while let TokenizerResult::Script(()) | TokenizerResult::EncodingIndicator(_) = tokenizer.feed(&input) {}
+    let (begin, mut rest) = (Instant::now(), html);
+    while !rest.is_empty() {
+        let (piece, after) = rest.split_at(rest.floor_char_boundary(PIECE_BYTES));
+        rest = after;
+        input.push_back(StrTendril::from_slice(piece));
+        // The tokenizer stops where a browser would do something before it goes on.
+        while let TokenizerResult::Script(()) | TokenizerResult::EncodingIndicator(_) = tokenizer.feed(&input) {}
+        if begin.elapsed() >= max_time {
+            break;
+        }
+    }
     tokenizer.end();
     let Writer { title, text, .. } = tokenizer.sink.writer.into_inner();
+    let mut text = text.trim_end().to_owned();
+    if !rest.is_empty() {
+        text.push_str("\n[the page is too intricate to be read to its end]");
+    }
     let title: String = title.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(MAX_TITLE_CHARS).collect();
-    Page { title: (!title.is_empty()).then_some(title), text: text.trim_end().to_owned() }
+    Page { title: (!title.is_empty()).then_some(title), text }
 }
 
 struct Sink {
@@ -233,8 +257,16 @@ mod tests {
     #[test]
     fn a_page_of_nothing_but_tags_is_read_in_time_that_grows_with_its_length() {
         // With a tree, each tag would look through all that are open.
-        let page = text(&"<a><p><b><table>".repeat(100_000));
+        let page = text(&"<a><p><b><table>".repeat(20_000));
         assert_eq!((page.title, page.text.as_str()), (None, ""));
+    }
+
+    #[test]
+    fn reading_ends_where_the_text_or_the_time_does() {
+        let url = "https://example.com".parse().expect("is a URL");
+        let page = read_within(Duration::ZERO, &"é ".repeat(PIECE_BYTES), &url, usize::MAX);
+        assert!(page.text.ends_with("é\n[the page is too intricate to be read to its end]"));
+        assert!(page.text.len() <= PIECE_BYTES + 100, "{}", page.text.len());
         let endless = read(&"word ".repeat(100_000), &"https://example.com".parse().expect("is a URL"), 100);
         assert!((100..120).contains(&endless.text.chars().count()));
     }
