@@ -347,7 +347,7 @@ impl Config {
         let shared = run::Shared {
             failover: Failover::new(&models, self.patience),
             prompts: Prompts::new(Bootstrap::start(&self.agents, self.bootstrap).await, self.time_zone),
-            tools: self.tools.build(&self.agents, |_| Vec::new()),
+            tools: self.tools.build(&self.agents),
             settings: self.settings,
         };
         Ok(Service::new(self.agents, models, store, shared, self.capacity, keep))

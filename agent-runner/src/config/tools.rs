@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -23,10 +23,11 @@ use crate::{
     agents::Agents,
     mcp::{Endpoint, ServerConfig, Servers},
     tool::{
-        Tool,
+        self, builtin,
         policy::{Policy, Scope},
         toolset::Tools,
     },
+    workspace::Workspace,
 };
 
 /// What a server's process has of our own environment: what programs need to find their way, and no secret.
@@ -39,6 +40,7 @@ const MAX_SERVER_NAME_BYTES: usize = 32;
 pub(super) struct ToolsConfig {
     policies: HashMap<AgentId, Policy>,
     servers: Vec<ServerConfig>,
+    builtin: tool::Settings,
     warnings: Vec<String>,
 }
 
@@ -95,7 +97,8 @@ pub(super) fn load(document: &Document, environment: &Environment, agents: &Agen
     let servers: BTreeMap<String, ServerSection> = document.section("tools.mcp.servers")?;
     let check = |(name, section): (String, ServerSection)| section.check(name, environment).transpose();
     let servers = servers.into_iter().filter_map(check).collect::<Result<_, Error>>()?;
-    Ok(ToolsConfig { policies, servers, warnings })
+    let builtin = tool::Settings::load(document, environment)?;
+    Ok(ToolsConfig { policies, servers, builtin, warnings })
 }
 
 #[derive(Default, Deserialize)]
@@ -105,16 +108,25 @@ struct AgentsSection {
 }
 
 impl ToolsConfig {
-    /// Puts the tools of all agents together; `builtin` gives an agent's own. Nothing is started yet.
-    pub(super) fn build(mut self, agents: &Agents, builtin: impl Fn(&AgentId) -> Vec<Arc<dyn Tool>>) -> Tools {
+    /// Puts the tools of all agents together. Nothing is started yet, and no workspace is made.
+    pub(super) fn build(mut self, agents: &Agents) -> Tools {
         for warning in &self.warnings {
             tracing::warn!("{warning}");
         }
-        let agent = |agent_id: &AgentId| {
-            (agent_id.clone(), builtin(agent_id), self.policies.remove(agent_id).unwrap_or_default())
-        };
-        let agents: Vec<_> = agents.iter().map(|agent| &agent.id).map(agent).collect();
-        Tools::new(agents, Servers::new(self.servers))
+        // Agents that share a folder share what keeps their changes apart.
+        let mut workspaces: BTreeMap<&Path, Arc<Workspace>> = BTreeMap::new();
+        let mut with_tools = Vec::new();
+        for agent in agents.iter() {
+            let builtin = match &agent.workspace {
+                Some(path) => {
+                    let workspace = workspaces.entry(path).or_insert_with(|| Arc::new(Workspace::new(path.clone())));
+                    builtin::all(workspace.clone(), &self.builtin)
+                }
+                None => Vec::new(),
+            };
+            with_tools.push((agent.id.clone(), builtin, self.policies.remove(&agent.id).unwrap_or_default()));
+        }
+        Tools::new(with_tools, Servers::new(self.servers))
     }
 }
 
