@@ -192,8 +192,8 @@ impl Run {
         let toolbox = self.toolbox().await?;
         let Some(store) = &self.store else { return self.drive(Transcript::default(), toolbox).await };
         let begin = store.begin(&self.request.session_key, self.agent.id.as_str(), &self.request.run_id);
-        let (begun, transcript) = begin.await?;
-        let turn = turn.insert(begun);
+        let (taken, transcript) = begin.await?;
+        let turn = turn.insert(taken);
         tokio::select! {
             biased;
             answered = self.drive(transcript, toolbox) => answered,
@@ -228,7 +228,9 @@ impl Run {
         });
         let mut conversation = Conversation::new(transcript.window, overhead(&system, &toolbox));
         conversation.carry_summary_on(transcript.message_count);
-        new.into_iter().for_each(|message| conversation.push(message));
+        for message in new {
+            conversation.push(message);
+        }
         let profile = self.candidates[0].provided.profile(&first.model);
         let settings = self.shared.settings;
         let mut machine = Machine::new(conversation, settings.limits, settings.room(&profile));

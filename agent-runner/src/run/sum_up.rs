@@ -71,7 +71,7 @@ fn rendered(messages: &[&Message], most: usize) -> String {
     let left_out = rest.len() - newest.count();
     let mut whole = first.clone();
     if left_out > 0 {
-        whole.push_str(&format!("[{left_out} messages left out]\n\n"));
+        let _ = write!(whole, "[{left_out} messages left out]\n\n");
     }
     whole.extend(rest[left_out..].iter().map(String::as_str));
     whole

@@ -40,7 +40,9 @@ impl Service {
         let tools = toolbox.definitions();
         let system = shared.prompts.system(&Parts { agent, model, tools, instructions: &run.instructions });
         let mut conversation = Conversation::new(transcript.window, 0);
-        new.into_iter().for_each(|message| conversation.push(message));
+        for message in new {
+            conversation.push(message);
+        }
         let messages = prompt::build(&system, conversation.visible());
         Ok(PreviewPromptResponse { model: model.to_string(), messages, tools: tools.to_vec() })
     }

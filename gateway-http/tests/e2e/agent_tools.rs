@@ -72,8 +72,7 @@ async fn without_a_tools_block_an_agent_has_none(topology: Topology) {
     let gateway = Gateway::start(topology).await;
     gateway.ask("hi").send().await.content();
     assert_eq!(gateway.provider.last_asked().body.get("tools"), None);
-    // What the model calls is then the client's affair, as it is without any agent.
-    let (gateway, _workspace) = with_tools(topology, json!({})).await;
+    let (gateway, _workspace) = with_tools(topology, json!({"profile": "minimal"})).await;
     gateway.ask("hi").send().await.content();
     assert_eq!(offered(&gateway.provider.last_asked()), ["session_status"]);
 }

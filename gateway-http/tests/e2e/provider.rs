@@ -169,8 +169,9 @@ async fn answer(State(state): State<watch::Sender<Ledger>>, request: Request) ->
     let connection = Connection { state: state.clone(), open: true };
     let (head, body) = request.into_parts();
     let body = to_bytes(body, usize::MAX).await.unwrap();
-    let asked =
-        Asked { path: head.uri.path().to_owned(), headers: head.headers, body: serde_json::from_slice(&body).unwrap() };
+    // Whoever asks for a page sends no body.
+    let body = if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).unwrap() };
+    let asked = Asked { path: head.uri.path().to_owned(), headers: head.headers, body };
     let mut reply = None;
     state.send_modify(|ledger| {
         ledger.asked.push(asked);

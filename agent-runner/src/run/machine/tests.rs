@@ -83,8 +83,8 @@ fn shown(message: &Message) -> String {
         Role::Assistant if calls.is_empty() => format!("assistant: {text}"),
         Role::Assistant => format!("assistant: {text} ({})", calls.join(" ")),
         Role::Tool => format!("tool {}: {text}", message.tool_call_id),
-        _ if message.compaction.is_some() => "summary".to_owned(),
-        _ => format!("user: {text}"),
+        Role::User if message.compaction.is_some() => "summary".to_owned(),
+        Role::User | Role::System | Role::Developer | Role::Unspecified => format!("user: {text}"),
     }
 }
 

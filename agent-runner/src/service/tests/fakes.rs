@@ -270,7 +270,9 @@ impl Dialogue {
     /// Every question so far, without its instructions.
     pub(super) fn asked(&self) -> Vec<model::Request> {
         let mut asked = self.asked.lock().unwrap().clone();
-        asked.iter_mut().for_each(|question| question.messages.retain(|message| message.role() != Role::System));
+        for question in &mut asked {
+            question.messages.retain(|message| message.role() != Role::System);
+        }
         asked
     }
 }
