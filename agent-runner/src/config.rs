@@ -1,5 +1,6 @@
 //! What the runner is told by the configuration, and how it becomes a [`Service`].
 
+mod agents;
 mod providers;
 mod tools;
 mod workspace;
@@ -15,23 +16,23 @@ use jiff::tz::TimeZone;
 use proto::session::v1::session_store_client::SessionStoreClient;
 use serde::Deserialize;
 use shared::{
-    AgentId,
     config::{self, Document, Environment},
     transport::{self, Transport},
 };
 
 use crate::{
-    agents::{Agent, Agents, ModelName},
+    agents::{Agent, Agents},
     bootstrap::{self, Bootstrap},
     failover::{Failover, Patience},
     live::Keep,
     metrics,
     model::Model,
     prompt::Prompts,
-    run::{self, Limits, Settings, ToolLimits},
+    run::{self, Settings},
     service::{Capacity, Service},
     turn::{Store, StoreTimes},
 };
+use agents::{AgentsSection, time_zone};
 use providers::Provider;
 pub(crate) use providers::{Models, Provided};
 use tools::ToolsConfig;
@@ -81,94 +82,6 @@ pub enum Error {
     #[cfg(feature = "local-model")]
     #[error("cannot load the embedded model")]
     LocalModel(#[from] crate::model::local::LoadError),
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct AgentsSection {
-    defaults: Defaults,
-    list: Vec<ListedAgent>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct Defaults {
-    model: Option<ModelChoice>,
-    system_prompt: String,
-    timeout_seconds: u64,
-    idle_timeout_seconds: u64,
-    max_concurrent: usize,
-    max_queued: usize,
-    max_model_calls: u32,
-    max_tool_calls: u32,
-    max_parallel_tools: usize,
-    tool_timeout_seconds: u64,
-    tool_output_max_chars: usize,
-    model_retries: u32,
-    model_retry_max_delay_ms: u64,
-    compaction: Compaction,
-    workspace: String,
-    bootstrap_max_chars: usize,
-    user_timezone: String,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct Compaction {
-    reserve_tokens_floor: u64,
-    keep_recent_tokens: u64,
-}
-
-impl Default for Compaction {
-    fn default() -> Self {
-        Self { reserve_tokens_floor: 20_000, keep_recent_tokens: 20_000 }
-    }
-}
-
-impl Default for Defaults {
-    fn default() -> Self {
-        Self {
-            model: None,
-            system_prompt: String::new(),
-            timeout_seconds: 600,
-            idle_timeout_seconds: 120,
-            max_concurrent: 1024,
-            max_queued: 1024,
-            max_model_calls: 32,
-            max_tool_calls: 128,
-            max_parallel_tools: 8,
-            tool_timeout_seconds: 60,
-            tool_output_max_chars: 50_000,
-            model_retries: 2,
-            model_retry_max_delay_ms: 5_000,
-            compaction: Compaction::default(),
-            workspace: String::new(),
-            bootstrap_max_chars: 20_000,
-            user_timezone: "UTC".to_owned(),
-        }
-    }
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ListedAgent {
-    id: AgentId,
-    #[serde(default)]
-    default: bool,
-    #[serde(default)]
-    name: String,
-    model: Option<ModelChoice>,
-    system_prompt: Option<String>,
-    #[serde(default)]
-    workspace: String,
-}
-
-/// A model, alone or with the ones to fall back on.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(untagged, expecting = "expected `provider/model`, or an object with `primary`")]
-enum ModelChoice {
-    Name(ModelName),
-    WithFallbacks { primary: ModelName, fallbacks: Option<Vec<ModelName>> },
 }
 
 #[derive(Debug, Deserialize)]
@@ -224,6 +137,7 @@ impl Config {
     /// Reads the runner's sections. The environment names the provider when the file names none.
     pub fn load(document: &Document, environment: &Environment) -> Result<Self, Error> {
         let AgentsSection { defaults, list } = document.section("agents")?;
+        defaults.check()?;
         let session: SessionSection = document.section("session")?;
         let store: StoreSection = document.section("services.sessionStore")?;
         let runner: RunnerSection = document.section("services.agentRunner")?;
@@ -241,46 +155,8 @@ impl Config {
             None => providers::default_model(&providers)?,
         };
         let workspaces = Workspaces::new(&defaults.workspace, document, environment);
-        let agents = agents(list, &defaults, &default_model, &workspaces)?;
-        for (agent, key) in agents.iter().map(|agent| (agent, format!("agents.list ({})", agent.id))) {
-            for model in agent.models() {
-                if !providers.contains_key(&model.provider) {
-                    let reason = format!("there is no model provider `{}`", model.provider);
-                    return Err(Error::Invalid { key, reason });
-                }
-            }
-        }
-        let settings = Settings {
-            run_timeout: Duration::from_secs(defaults.timeout_seconds),
-            limits: Limits { model_calls: defaults.max_model_calls, tool_calls: defaults.max_tool_calls },
-            tools: ToolLimits {
-                timeout: Duration::from_secs(defaults.tool_timeout_seconds),
-                parallel: defaults.max_parallel_tools,
-                output_chars: defaults.tool_output_max_chars,
-            },
-            reserve_tokens: defaults.compaction.reserve_tokens_floor,
-            keep_recent_tokens: defaults.compaction.keep_recent_tokens,
-            window_messages: session.window_messages,
-        };
-        for (key, value) in [
-            ("agents.defaults.maxConcurrent", defaults.max_concurrent),
-            ("agents.defaults.maxModelCalls", defaults.max_model_calls as usize),
-            ("agents.defaults.maxParallelTools", defaults.max_parallel_tools),
-        ] {
-            if value == 0 {
-                return Err(Error::Invalid { key: key.to_owned(), reason: "must be at least 1".to_owned() });
-            }
-        }
-        let capacity = Capacity {
-            calls: runner.max_concurrent_calls,
-            running: defaults.max_concurrent,
-            waiting: defaults.max_queued,
-        };
-        let patience = Patience {
-            retries: defaults.model_retries,
-            longest_pause: Duration::from_millis(defaults.model_retry_max_delay_ms),
-        };
-        let idle_timeout = Duration::from_secs(defaults.idle_timeout_seconds);
+        let agents = agents::agents(list, &defaults, &default_model, &workspaces)?;
+        agents::check(&agents, &providers)?;
         let skills: SkillsSection = document.section("skills")?;
         let bootstrap = skills.bootstrap(defaults.bootstrap_max_chars);
         let time_zone = time_zone(&defaults.user_timezone)?;
@@ -292,10 +168,10 @@ impl Config {
         Ok(Self {
             agents,
             providers,
-            settings,
-            idle_timeout,
-            patience,
-            capacity,
+            settings: defaults.settings(session.window_messages),
+            idle_timeout: Duration::from_secs(defaults.idle_timeout_seconds),
+            patience: defaults.patience(),
+            capacity: defaults.capacity(runner.max_concurrent_calls),
             store,
             runner,
             bootstrap,
@@ -371,66 +247,6 @@ fn outward(unspecified: IpAddr) -> IpAddr {
 
 fn invalid(key: String, reason: &str) -> Error {
     Error::Invalid { key, reason: reason.to_owned() }
-}
-
-impl ModelChoice {
-    fn primary(&self) -> ModelName {
-        match self {
-            Self::Name(name) | Self::WithFallbacks { primary: name, .. } => name.clone(),
-        }
-    }
-}
-
-/// The models to fall back on: an agent's own, even if there are none, else those of all agents.
-fn fallbacks(own: Option<&ModelChoice>, defaults: &Defaults) -> Vec<ModelName> {
-    let listed = |choice: &ModelChoice| match choice {
-        ModelChoice::Name(_) => None,
-        ModelChoice::WithFallbacks { fallbacks, .. } => fallbacks.clone(),
-    };
-    own.and_then(listed).or_else(|| defaults.model.as_ref().and_then(listed)).unwrap_or_default()
-}
-
-/// The agents of the list, or one called `main`. The default is the first that says so, else the first.
-fn agents(
-    list: Vec<ListedAgent>,
-    defaults: &Defaults,
-    default_model: &ModelName,
-    workspaces: &Workspaces<'_>,
-) -> Result<Agents, Error> {
-    let default_index = list.iter().position(|agent| agent.default).unwrap_or(0);
-    let mut agents = Vec::with_capacity(list.len().max(1));
-    for (index, agent) in list.into_iter().enumerate() {
-        agents.push(Agent {
-            workspace: workspaces.of(&agent.id, &agent.workspace, index == default_index)?,
-            id: agent.id,
-            name: agent.name,
-            model: agent.model.as_ref().map_or_else(|| default_model.clone(), ModelChoice::primary),
-            fallbacks: fallbacks(agent.model.as_ref(), defaults),
-            system_prompt: agent.system_prompt.unwrap_or_else(|| defaults.system_prompt.clone()),
-        });
-    }
-    if agents.is_empty() {
-        let id: AgentId = "main".parse().expect("`main` is a valid agent id");
-        agents.push(Agent {
-            workspace: workspaces.of(&id, "", true)?,
-            id,
-            name: String::new(),
-            model: default_model.clone(),
-            fallbacks: fallbacks(None, defaults),
-            system_prompt: defaults.system_prompt.clone(),
-        });
-    }
-    Agents::new(agents, default_index).map_err(|duplicate| Error::Invalid {
-        key: "agents.list".to_owned(),
-        reason: format!("two agents are called `{duplicate}`"),
-    })
-}
-
-fn time_zone(name: &str) -> Result<TimeZone, Error> {
-    TimeZone::get(name).map_err(|_| Error::Invalid {
-        key: "agents.defaults.userTimezone".to_owned(),
-        reason: format!("this machine knows no time zone `{name}`; expected a name such as `Europe/Rome`"),
-    })
 }
 
 #[cfg(test)]

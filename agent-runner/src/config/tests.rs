@@ -87,6 +87,9 @@ fn what_makes_no_sense_is_named() {
     check("{agents: {list: [{id: 'a b'}]}}", "agents.list[0].id");
     check("{agents: {list: [{id: 'a', model: 'x/y'}]}}", "agents.list (a): there is no model provider `x`");
     check("{agents: {defaults: {model: 'gpt'}}}", "agents.defaults.model");
+    check("{agents: {defaults: {maxConcurrent: 0}}}", "agents.defaults.maxConcurrent: must be at least 1");
+    let fallback = "{agents: {list: [{id: 'a', model: {primary: 'openai/m', fallbacks: ['x/y']}}]}}";
+    check(fallback, "agents.list (a): there is no model provider `x`");
     check(
         "{agents: {defaults: {userTimezone: 'Mars/Base'}}}",
         "agents.defaults.userTimezone: this machine knows no time zone `Mars/Base`",
@@ -126,9 +129,20 @@ fn the_defaults_are_the_documented_ones() {
     let check = |key, value: u64| {
         assert_eq!(config::documented_default(key), Some(value.to_string().as_str()), "{key}");
     };
-    let (defaults, session) = (Defaults::default(), SessionSection::default());
+    let (defaults, session) = (agents::Defaults::default(), SessionSection::default());
     check("agents.defaults.timeoutSeconds", defaults.timeout_seconds);
     check("agents.defaults.idleTimeoutSeconds", defaults.idle_timeout_seconds);
+    check("agents.defaults.maxConcurrent", defaults.max_concurrent as u64);
+    check("agents.defaults.maxQueued", defaults.max_queued as u64);
+    check("agents.defaults.maxModelCalls", defaults.max_model_calls.into());
+    check("agents.defaults.maxToolCalls", defaults.max_tool_calls.into());
+    check("agents.defaults.maxParallelTools", defaults.max_parallel_tools as u64);
+    check("agents.defaults.toolTimeoutSeconds", defaults.tool_timeout_seconds);
+    check("agents.defaults.toolOutputMaxChars", defaults.tool_output_max_chars as u64);
+    check("agents.defaults.modelRetries", defaults.model_retries.into());
+    check("agents.defaults.modelRetryMaxDelayMs", defaults.model_retry_max_delay_ms);
+    check("agents.defaults.compaction.reserveTokensFloor", defaults.compaction.reserve_tokens_floor);
+    check("agents.defaults.compaction.keepRecentTokens", defaults.compaction.keep_recent_tokens);
     check("agents.defaults.bootstrapMaxChars", defaults.bootstrap_max_chars as u64);
     let user_timezone = Some(defaults.user_timezone.as_str());
     assert_eq!(config::documented_default("agents.defaults.userTimezone"), user_timezone);
