@@ -84,6 +84,7 @@ pub(crate) fn build<'a>(system: &str, conversation: impl IntoIterator<Item = &'a
         }
         prompt.push(message.clone());
     }
+    prompt.extend(unanswered.drain(..).map(no_result));
     prompt
 }
 
@@ -98,9 +99,10 @@ pub(crate) fn text(text: String) -> Part {
     Part { kind: Some(Kind::Text(text)) }
 }
 
-/// An assistant that said nothing and called nothing has no place in a prompt; providers refuse it.
+/// An assistant that said nothing and called nothing has no place in a prompt, whatever it thought; providers refuse it.
 fn is_worth_sending(message: &Message) -> bool {
-    message.role() != Role::Assistant || !message.parts.is_empty() || !message.tool_calls.is_empty()
+    let is_said = |part: &Part| !matches!(part.kind, Some(Kind::Reasoning(_)) | None);
+    message.role() != Role::Assistant || message.parts.iter().any(is_said) || !message.tool_calls.is_empty()
 }
 
 #[cfg(test)]
@@ -147,6 +149,11 @@ mod tests {
             message(Role::User, "never mind"),
         ];
         assert_eq!(build("", transcript.iter().chain(&new)), expected);
+        // The client may also have answered one of its calls and asked for the rest.
+        let new = [result("b", "8")];
+        let calls = &transcript[..2];
+        let expected = [calls[0].clone(), calls[1].clone(), new[0].clone(), result("a", "(no result)")];
+        assert_eq!(build("", calls.iter().chain(&new)), expected);
     }
 
     #[test]

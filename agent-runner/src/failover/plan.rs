@@ -59,6 +59,17 @@ impl<'a> Plan<'a> {
         self.failover.provider(self.provider()).answered(self.current.key);
     }
 
+    /// The current attempt failed after it had given some of its answer, so that nothing can be done about it. What says
+    /// of itself that it should be left alone is; a connection may break once.
+    pub(crate) fn broke_off(&mut self, error: &model::Error) {
+        match error.class() {
+            class @ (Class::RateLimit | Class::Auth | Class::Billing | Class::Overloaded) => {
+                self.cool_down(class, error.retry_after());
+            }
+            Class::Network | Class::Timeout | Class::ContextOverflow | Class::BadRequest => {}
+        }
+    }
+
     /// What to do after the current attempt has failed without giving any text; nothing when all has been tried.
     pub(crate) fn failed(&mut self, error: model::Error) -> Option<Attempt> {
         let (class, asked_for) = (error.class(), error.retry_after());

@@ -135,7 +135,11 @@ async fn ask(
                 measured.failed(class);
                 span.record("otel.status_code", "error");
                 span.record("error.type", class.name());
-                if was_heard || (class == Class::ContextOverflow && way.can_shrink) {
+                if was_heard {
+                    plan.broke_off(&error);
+                    return Err(error.into());
+                }
+                if class == Class::ContextOverflow && way.can_shrink {
                     return Err(error.into());
                 }
                 let Some(next) = plan.failed(error) else { return Err(plan.failure()) };
@@ -165,7 +169,9 @@ async fn listen(
             Some(Ok(event)) => {
                 measured.heard(&event);
                 let Some(kind) = answer.take(event, toolbox) else { continue };
-                was_heard |= audience.hear(kind).await.map_err(Broken::Reader)?;
+                // A thought is no part of the answer: to begin another is to think again.
+                let is_answer = !matches!(kind, Kind::ReasoningDelta(_));
+                was_heard |= audience.hear(kind).await.map_err(Broken::Reader)? && is_answer;
             }
             Some(Err(error)) if !answer.has_ended() => return Err(Broken::Model { error, was_heard }),
             Some(Err(_)) | None => {

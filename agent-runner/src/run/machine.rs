@@ -2,7 +2,7 @@
 
 use proto::{
     agent::v1::FinishReason,
-    session::v1::{Message, Role, ToolCall},
+    session::v1::{Message, Role, ToolCall, part},
 };
 
 use super::{
@@ -206,6 +206,10 @@ impl Machine {
             let mut keep = owners.iter().map(|owner| *owner == Owner::Client);
             message.tool_calls.retain(|_| keep.next().unwrap_or(true));
             owners.retain(|owner| *owner == Owner::Client);
+            if message.tool_calls.is_empty() {
+                // A thought goes back with the calls that came of it; alone it is no message that a provider takes.
+                message.parts.retain(|part| !matches!(part.kind, Some(part::Kind::Reasoning(_))));
+            }
         }
         let calls = message.tool_calls.clone();
         self.conversation.push(message);

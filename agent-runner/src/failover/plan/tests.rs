@@ -115,6 +115,19 @@ async fn what_failed_is_left_alone_for_a_while() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_that_broke_off_says_who_is_to_be_left_alone() {
+    let check = |error: fn() -> Error, next: &str| {
+        let (failover, candidates) = candidates(1);
+        Plan::new(&failover, &candidates).0.broke_off(&error());
+        let (_, first) = Plan::new(&failover, &candidates);
+        assert_eq!(candidates[first.candidate].name.provider, next, "{:?}", error().class());
+    };
+    check(|| limited(None), "b");
+    check(|| Error::Overloaded, "b");
+    check(|| Error::Failed("the connection to it broke".to_owned()), "a");
+}
+
+#[tokio::test(start_paused = true)]
 async fn when_everything_cools_down_one_is_asked_all_the_same() {
     let (failover, candidates) = candidates(2);
     let failed = || Error::Unauthorized;

@@ -1,7 +1,7 @@
 //! The loop as data: what has happened on the left, what is to be done next on the right, and what the turn has added
 //! to the transcript in the end.
 
-use proto::session::v1::Usage;
+use proto::session::v1::{Part, Reasoning, Usage};
 
 use super::*;
 use crate::model;
@@ -163,6 +163,13 @@ fn calls_of_an_answer_that_was_cut_off_are_not_made() {
         &["ask", "finish Length"],
         &["user: hi", "assistant: let me (!b)"],
     );
+    // A thought is nothing without the calls that came of it.
+    let Input::Answered(mut thought) = answered("", "a", FinishReason::Length) else { unreachable!("made above") };
+    thought.message.parts.push(Part { kind: Some(part::Kind::Reasoning(Reasoning::default())) });
+    let mut machine = machine(LIMITS, ROOM);
+    machine.begin();
+    assert_eq!(told(&machine.step(Input::Answered(thought))), "finish Length");
+    assert_eq!(machine.conversation().turn().last().map(|message| message.parts.len()), Some(0));
 }
 
 #[test]

@@ -368,6 +368,16 @@ async fn an_answer_that_was_heard_is_never_begun_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_model_that_only_thought_can_be_asked_again() {
+    let thinks = Event::Reasoning("hm".to_owned());
+    let first = Script::failing([thinks], || Error::Failed("HTTP 500".to_owned()));
+    let (mut client, _service) = Setup::of(Dialogue::of([first, says("hello")])).runner(&FakeStore::default());
+    let kinds = run(&mut client, request("r1")).await;
+    assert_eq!(heard(&kinds), "hello");
+    assert!(matches!(kinds.last(), Some(Kind::Finished(_))), "{kinds:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_failure_that_passes_is_not_even_noticed() {
     let broken = Script::failing([], || Error::Failed("HTTP 500".to_owned()));
     let dialogue = Dialogue::of([broken.clone(), broken, says("hello")]);
