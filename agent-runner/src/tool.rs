@@ -20,6 +20,10 @@ pub(crate) trait Tool: Send + Sync {
     /// What the model is told of it: its name, what it is for, and the JSON Schema of its arguments.
     fn definition(&self) -> &FunctionTool;
 
+    /// Whether a call has to be alone: what it changes, the calls beside it may need. Calls of one answer are made in
+    /// their order as far as one of them is exclusive; the others go on together.
+    fn is_exclusive(&self) -> bool;
+
     /// Does it. Dropping the future stops the work behind it, down to processes and requests. How long it may take and how
     /// much it may say is the caller's affair.
     fn call<'a>(&'a self, call: Call<'a>) -> Calling<'a>;

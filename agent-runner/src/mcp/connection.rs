@@ -264,7 +264,8 @@ fn listed(server: &str, tools: Vec<Tool>) -> Vec<Listed> {
         let description = tool.description.or(tool.title.map(Into::into)).unwrap_or_default();
         let description = description[..description.floor_char_boundary(MAX_DESCRIPTION_BYTES)].to_owned();
         let definition = FunctionTool { name, description, parameters, strict: None };
-        Some(Listed { definition, name: tool.name.into_owned() })
+        let only_reads = tool.annotations.and_then(|annotations| annotations.read_only_hint).unwrap_or(false);
+        Some(Listed { definition, name: tool.name.into_owned(), only_reads })
     };
     names.into_iter().zip(tools).filter_map(listed).collect()
 }

@@ -21,6 +21,8 @@ pub(crate) struct Listed {
     pub(super) definition: FunctionTool,
     /// Its name at the server.
     pub(super) name: String,
+    /// Whether the server says that it changes nothing.
+    pub(super) only_reads: bool,
 }
 
 /// A tool that can be called. Its server is started if it is not running.
@@ -69,6 +71,10 @@ impl McpTool {
 impl Tool for McpTool {
     fn definition(&self) -> &FunctionTool {
         &self.listed.definition
+    }
+
+    fn is_exclusive(&self) -> bool {
+        !self.listed.only_reads
     }
 
     fn call<'a>(&'a self, call: Call<'a>) -> Calling<'a> {

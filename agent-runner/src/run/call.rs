@@ -46,13 +46,16 @@ impl Run {
         facts: &RunFacts,
     ) -> Result<Action, Failure> {
         let limits = self.shared.settings.tools;
-        let mut waiting = pending.iter();
+        let is_exclusive = |call: &Pending| toolbox.own(&call.call.name).is_some_and(|tool| tool.is_exclusive());
+        let mut waiting = pending.iter().peekable();
         let mut going_on = FuturesUnordered::new();
+        let mut is_alone = false;
         let mut action = Action::Wait;
         loop {
-            while going_on.len() < limits.parallel.max(1)
-                && let Some(next) = waiting.next()
-            {
+            while let Some(next) = waiting.next_if(|call| {
+                going_on.is_empty() || (!is_alone && !is_exclusive(call) && going_on.len() < limits.parallel)
+            }) {
+                is_alone = is_exclusive(next);
                 let (tool_call_id, name) = (next.call.id.clone(), next.call.name.clone());
                 let arguments = next.call.arguments.clone();
                 self.events.send(Kind::ToolStarted(ToolStarted { tool_call_id, name, arguments })).await?;

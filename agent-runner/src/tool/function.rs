@@ -16,6 +16,8 @@ pub(crate) trait Function: Send + Sync + 'static {
     const NAME: &'static str;
     /// What it is for, to the model.
     const DESCRIPTION: &'static str;
+    /// Whether it changes what other calls may need; see [`Tool::is_exclusive`].
+    const IS_EXCLUSIVE: bool = false;
     /// What it is called with.
     type Arguments: DeserializeOwned + JsonSchema + Send;
 
@@ -43,6 +45,10 @@ pub(crate) fn tool<F: Function>(function: F) -> Arc<dyn Tool> {
 impl<F: Function> Tool for Typed<F> {
     fn definition(&self) -> &FunctionTool {
         &self.definition
+    }
+
+    fn is_exclusive(&self) -> bool {
+        F::IS_EXCLUSIVE
     }
 
     fn call<'a>(&'a self, call: Call<'a>) -> Calling<'a> {

@@ -1,7 +1,7 @@
 //! Runs that do more than one thing: tools, several models, summaries, and waiting for each other.
 
 use std::sync::{
-    Arc,
+    Arc, Mutex,
     atomic::{AtomicUsize, Ordering},
 };
 
@@ -70,6 +70,10 @@ struct Fake {
 enum Does {
     Says(&'static str),
     Fails(&'static str),
+    /// Takes a while, and must be alone.
+    Appends(Arc<Mutex<String>>, &'static str),
+    /// What was appended before.
+    Reads(Arc<Mutex<String>>),
     /// Never comes back; tells when it has begun and when it is dropped.
     Hangs {
         begun: Arc<Notify>,
@@ -101,11 +105,23 @@ impl Tool for Fake {
         &self.definition
     }
 
+    fn is_exclusive(&self) -> bool {
+        matches!(self.does, Does::Appends(..))
+    }
+
     fn call<'a>(&'a self, call: tool::Call<'a>) -> Calling<'a> {
         assert_eq!((call.arguments, call.run.agent_id.as_str()), ("{}", "main"));
         Box::pin(async {
             match &self.does {
                 Does::Says(said) => Ok((*said).to_owned()),
+                Does::Appends(text, more) => {
+                    for letter in more.chars() {
+                        tokio::task::yield_now().await;
+                        text.lock().unwrap().push(letter);
+                    }
+                    Ok(String::new())
+                }
+                Does::Reads(text) => Ok(text.lock().unwrap().clone()),
                 Does::Fails(why) => Err(tool::Error((*why).to_owned())),
                 Does::Hangs { begun, dropped } => {
                     let _tells = Tells(dropped.clone());
@@ -201,6 +217,22 @@ async fn calls_of_one_answer_go_on_at_the_same_time_and_no_more_than_may() {
     let (mut client, _service) = setup.runner(&FakeStore::default());
     run(&mut client, request("r2")).await;
     assert_eq!(most.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn calls_that_change_things_are_made_in_their_order() {
+    let text = Arc::<Mutex<String>>::default();
+    let tools = vec![
+        fake("read", Does::Reads(text.clone())),
+        fake("one", Does::Appends(text.clone(), "one ")),
+        fake("two", Does::Appends(text, "two ")),
+    ];
+    let dialogue = Dialogue::of([calls(&["a:read", "b:one", "c:read", "d:two", "e:read", "f:read"]), says("done")]);
+    let (mut client, _service) = Setup { tools, ..Setup::of(dialogue.clone()) }.runner(&FakeStore::default());
+    run(&mut client, request("r1")).await;
+    let nothing = "(nothing)";
+    let results = [("a", nothing), ("b", nothing), ("c", "one "), ("d", nothing), ("e", "one two "), ("f", "one two ")];
+    assert_eq!(dialogue.asked()[1].messages[2..], results.map(|(id, text)| result(id, text)));
 }
 
 #[tokio::test(start_paused = true)]

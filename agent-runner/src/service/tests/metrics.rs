@@ -27,6 +27,10 @@ impl Tool for Gate {
         &self.definition
     }
 
+    fn is_exclusive(&self) -> bool {
+        false
+    }
+
     fn call<'a>(&'a self, _: tool::Call<'a>) -> Calling<'a> {
         Box::pin(async {
             self.begun.notify_one();

@@ -50,6 +50,7 @@ Change files of the workspace with a patch; either all of it is applied or nothi
 +a line that comes
 *** Delete File: gone.txt
 *** End Patch";
+    const IS_EXCLUSIVE: bool = true;
     type Arguments = Arguments;
 
     async fn run(&self, arguments: Arguments, _: &RunFacts) -> Result<String, Error> {

@@ -42,6 +42,7 @@ impl Function for Edit {
     const NAME: &'static str = "edit";
     const DESCRIPTION: &'static str = "Replace a piece of text in a file of the workspace. The text must stand there \
                                        exactly once, unless replace_all is true.";
+    const IS_EXCLUSIVE: bool = true;
     type Arguments = Arguments;
 
     async fn run(&self, arguments: Arguments, _: &RunFacts) -> Result<String, Error> {

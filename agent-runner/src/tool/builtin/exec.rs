@@ -136,6 +136,7 @@ impl Function for Exec {
     const NAME: &'static str = "exec";
     const DESCRIPTION: &'static str = "Run a program in the workspace and return what it writes, and its exit code. It \
                                        has no input and no terminal, and all that it has started ends with it.";
+    const IS_EXCLUSIVE: bool = true;
     type Arguments = Arguments;
 
     async fn run(&self, arguments: Arguments, _: &RunFacts) -> Result<String, Error> {

@@ -37,6 +37,7 @@ impl Function for Write {
     const NAME: &'static str = "write";
     const DESCRIPTION: &'static str =
         "Write a file of the workspace: makes it with its folders, or replaces all of its content.";
+    const IS_EXCLUSIVE: bool = true;
     type Arguments = Arguments;
 
     async fn run(&self, arguments: Arguments, _: &RunFacts) -> Result<String, Error> {

@@ -16,6 +16,10 @@ impl Tool for Named {
         &self.0
     }
 
+    fn is_exclusive(&self) -> bool {
+        false
+    }
+
     fn call<'a>(&'a self, _: Call<'a>) -> Calling<'a> {
         Box::pin(async { Ok(String::new()) })
     }
