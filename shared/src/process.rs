@@ -4,7 +4,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::{self, Document, Environment, Sources},
-    shutdown,
+    shutdown::{self, Asked},
     telemetry::{self, LogSection, Telemetry},
 };
 
@@ -17,6 +17,7 @@ pub struct Process {
     pub environment: Environment,
     /// Cancelled when the process is asked to end.
     pub shutdown: CancellationToken,
+    at_once: CancellationToken,
     telemetry: Telemetry,
 }
 
@@ -47,8 +48,15 @@ impl Process {
         for warning in document.warnings() {
             tracing::warn!("{warning}");
         }
-        let shutdown = shutdown::on_signal()?;
-        Ok(Self { document, environment: sources.environment, shutdown, telemetry })
+        let Asked { to_end, to_end_at_once } = shutdown::on_signal()?;
+        let environment = sources.environment;
+        Ok(Self { document, environment, shutdown: to_end, at_once: to_end_at_once, telemetry })
+    }
+
+    /// Does the work, unless the process is told twice to end: then the work is dropped, and `None` is all there is left
+    /// to return from `main` with.
+    pub async fn unless_told_twice<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        self.at_once.run_until_cancelled(work).await
     }
 
     /// Sends what is left of the traces. The last thing that a process does.

@@ -1,6 +1,6 @@
 //! The agent runner as a process of its own.
 
-use std::{env, path::PathBuf, pin::pin, time::Instant};
+use std::{env, path::PathBuf, pin::pin, process::ExitCode, time::Instant};
 
 use anyhow::Context;
 use clap::Parser;
@@ -11,6 +11,7 @@ use shared::{
     config::{Environment, Sources},
     grpc,
     process::Process,
+    shutdown::TOLD_TWICE,
     transport::{self, MAX_MESSAGE_BYTES},
 };
 
@@ -58,12 +59,14 @@ impl Arguments {
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> anyhow::Result<ExitCode> {
     let sources = Arguments::parse().into_sources();
     let process = Process::start("agent-runner", "info", sources)?;
-    let served = serve(&process).await;
+    let Some(served) = process.unless_told_twice(serve(&process)).await else {
+        return Ok(ExitCode::from(TOLD_TWICE));
+    };
     process.finish();
-    served
+    served.map(|()| ExitCode::SUCCESS)
 }
 
 async fn serve(process: &Process) -> anyhow::Result<()> {

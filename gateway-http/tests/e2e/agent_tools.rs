@@ -2,10 +2,11 @@
 
 use std::{fs, path::PathBuf};
 
+use nix::{sys::signal::kill, unistd::Pid};
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{Gateway, Topology, each_topology, user},
+    harness::{Gateway, Signal, Topology, each_topology, eventually, user},
     provider::{Asked, Reply},
 };
 
@@ -16,6 +17,7 @@ each_topology![
     a_tool_that_fails_is_told_to_the_model,
     nothing_outside_of_the_workspace_is_reached,
     programs_are_run_only_when_it_is_allowed,
+    a_program_ends_with_a_runner_that_is_told_twice,
     private_addresses_are_not_fetched,
     the_agents_tools_and_the_clients_are_used_in_one_run,
     a_tool_of_the_client_must_not_have_the_name_of_the_agents,
@@ -157,6 +159,27 @@ async fn programs_are_run_only_when_it_is_allowed(topology: Topology) {
     let (gateway, _workspace) = with_tools(topology, json!({"profile": "coding"})).await;
     let run = told(&gateway, "exec", json!({"command": "ls"})).await;
     assert_eq!(run, "Error: there is no tool called `exec`");
+}
+
+async fn a_program_ends_with_a_runner_that_is_told_twice(topology: Topology) {
+    let tools = json!({"profile": "coding", "exec": {"security": "full"}});
+    let (mut gateway, workspace) = with_tools(topology, tools).await;
+    let command = json!({"command": "echo $$ > pid.part && mv pid.part pid && exec sleep 600", "shell": true});
+    gateway.provider.answers_once(calls(&[("exec", command)]));
+    let stream = gateway.ask("hi").stream();
+    let pid_file = workspace.join("pid");
+    let begun = eventually("the program runs", async || pid_file.exists());
+    let (_stream, ()) = tokio::join!(stream, begun);
+    let pid = Pid::from_raw(fs::read_to_string(pid_file).unwrap().trim().parse().unwrap());
+    let runner = match topology {
+        Topology::OneProcess => "clawdbot",
+        Topology::ThreeProcesses => "agent-runner",
+    };
+    let runner = gateway.process(runner);
+    runner.signal(Signal::SIGTERM);
+    runner.signal(Signal::SIGINT);
+    assert_eq!(runner.exit().await.code(), Some(130));
+    eventually("the program is gone", async || kill(pid, None).is_err()).await;
 }
 
 async fn private_addresses_are_not_fetched(topology: Topology) {

@@ -13,6 +13,7 @@ use clap::Parser;
 use shared::{
     config::{Environment, Sources},
     process::Process,
+    shutdown::TOLD_TWICE,
 };
 
 use arguments::{Arguments, Command, ConfigCommand};
@@ -30,13 +31,17 @@ async fn main() -> anyhow::Result<ExitCode> {
         Command::Gateway(gateway) => {
             let (sources, token) = token::ensure(gateway.sources(environment, config))?;
             let process = Process::start(SERVICE_NAME, "info", sources)?;
-            let served = serve::serve(&process, &token).await;
+            let Some(served) = process.unless_told_twice(serve::serve(&process, &token)).await else {
+                return Ok(ExitCode::from(TOLD_TWICE));
+            };
             process.finish();
             served.map(|()| ExitCode::SUCCESS)
         }
         Command::Agent(asked) => {
             let process = Process::start(SERVICE_NAME, "error", Sources::new(environment, config, []))?;
-            let outcome = agent::run(&process, asked).await;
+            let Some(outcome) = process.unless_told_twice(agent::run(&process, asked)).await else {
+                return Ok(ExitCode::from(TOLD_TWICE));
+            };
             process.finish();
             outcome
         }
