@@ -36,27 +36,21 @@ impl Conversation {
         Self { kept: transcript.len(), messages: transcript, overhead }
     }
 
-    /// Repeats a summary that is about to leave the transcript's window: what it stands for would be forgotten. For a
-    /// window that holds the whole transcript there is nothing to do.
-    pub(crate) fn carry_summary_on(&mut self, message_count: u64) {
-        let is_whole = message_count <= self.messages.len() as u64;
-        let Some((place, _)) = self.newest_summary().filter(|(place, _)| place * 4 < self.messages.len()) else {
-            return;
-        };
-        if is_whole {
-            return;
-        }
-        let shown = u32::try_from(self.visible().len() - 1).unwrap_or(u32::MAX);
-        let summary = self.messages[place].clone();
-        self.push(Message { compaction: Some(Compaction { kept_messages: shown }), ..summary });
-    }
-
     pub(crate) fn push(&mut self, message: Message) {
         self.messages.push(message);
     }
 
-    /// What the turn adds to the transcript.
-    pub(crate) fn into_turn(mut self) -> Vec<Message> {
+    /// What the turn adds to the transcript, of which the next turn begins with the newest `window` messages.
+    ///
+    /// A summary that would leave that window before long is repeated: what it stands for would be forgotten.
+    pub(crate) fn into_turn(mut self, window: usize) -> Vec<Message> {
+        if let Some((place, _)) = self.newest_summary()
+            && self.messages.len() - place > window / 2
+        {
+            let shown = u32::try_from(self.visible().len() - 1).unwrap_or(u32::MAX);
+            let summary = self.messages[place].clone();
+            self.push(Message { compaction: Some(Compaction { kept_messages: shown }), ..summary });
+        }
         self.messages.split_off(self.kept)
     }
 
@@ -113,6 +107,11 @@ impl Conversation {
         visible.truncate(cut);
         // A summary alone cannot be made any shorter by summing it up.
         visible.iter().any(|message| message.compaction.is_none()).then_some(visible)
+    }
+
+    /// About how many tokens [`Self::to_sum_up`] gives.
+    pub(crate) fn tokens_to_sum_up(&self, keep: u64) -> u64 {
+        self.to_sum_up(keep).unwrap_or_default().into_iter().map(estimate::tokens).sum()
     }
 
     /// Puts a summary in the place of what [`Self::to_sum_up`] gave for the same `keep`.

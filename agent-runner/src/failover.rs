@@ -72,8 +72,9 @@ impl ProviderState {
         self.whole.left().max(self.keys[key].left())
     }
 
-    fn answered(&self, key: usize) {
-        self.whole.end();
-        self.keys[key].end();
+    /// A question that was put to it then has its answer.
+    fn answered(&self, key: usize, began: Instant) {
+        self.whole.end(began);
+        self.keys[key].end(began);
     }
 }

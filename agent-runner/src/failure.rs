@@ -27,8 +27,8 @@ pub(crate) enum Failure {
     /// None of several models answered.
     #[error("no model answered: {reasons}")]
     AllModels {
-        /// Why the first did not.
-        first: model::Error,
+        /// The reason that counts: the first that may pass, else the first.
+        decisive: model::Error,
         /// Why each did not.
         reasons: String,
     },
@@ -71,7 +71,25 @@ impl Failure {
             Self::TimedOut(_) => FailureCode::Timeout,
             Self::Cancelled => FailureCode::Cancelled,
             Self::StoreOverloaded => FailureCode::Overloaded,
-            Self::Model(error) | Self::AllModels { first: error, .. } => code(error),
+            Self::Model(error) | Self::AllModels { decisive: error, .. } => code(error),
+        }
+    }
+
+    /// Whether a shorter conversation may do.
+    pub(crate) fn is_context_overflow(&self) -> bool {
+        let too_long = |error: &model::Error| matches!(error, model::Error::ContextLengthExceeded(_));
+        match self {
+            Self::Model(error) | Self::AllModels { decisive: error, .. } => too_long(error),
+            Self::Internal(_)
+            | Self::Invalid { .. }
+            | Self::SessionBusy(_)
+            | Self::LeaseLost
+            | Self::AlreadyCommitted
+            | Self::StoreOverloaded
+            | Self::Store(_)
+            | Self::TimedOut(_)
+            | Self::Cancelled
+            | Self::ShuttingDown => false,
         }
     }
 
@@ -84,13 +102,13 @@ impl Failure {
             | Self::TimedOut(_)
             | Self::ShuttingDown => true,
             Self::Internal(_) | Self::Invalid { .. } | Self::AlreadyCommitted | Self::Cancelled => false,
-            Self::Model(error) | Self::AllModels { first: error, .. } => is_retryable(error),
+            Self::Model(error) | Self::AllModels { decisive: error, .. } => is_retryable(error),
         }
     }
 
     fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Model(error) | Self::AllModels { first: error, .. } => error.retry_after(),
+            Self::Model(error) | Self::AllModels { decisive: error, .. } => error.retry_after(),
             Self::Internal(_)
             | Self::Invalid { .. }
             | Self::SessionBusy(_)
@@ -118,7 +136,7 @@ fn code(error: &model::Error) -> FailureCode {
     }
 }
 
-fn is_retryable(error: &model::Error) -> bool {
+pub(crate) fn is_retryable(error: &model::Error) -> bool {
     match error {
         model::Error::RateLimited { .. }
         | model::Error::Failed(_)

@@ -58,7 +58,7 @@ pub(crate) struct Settings {
     pub(crate) reserve_tokens: u64,
     /// Tokens of the newest messages that are never summed up; at most a quarter of the context.
     pub(crate) keep_recent_tokens: u64,
-    /// The most messages of a transcript that a preview shows.
+    /// The most messages of a transcript that a model sees.
     pub(crate) window_messages: u32,
 }
 
@@ -227,13 +227,13 @@ impl Run {
             instructions: &self.request.instructions,
         });
         let mut conversation = Conversation::new(transcript.window, overhead(&system, &toolbox));
-        conversation.carry_summary_on(transcript.message_count);
         for message in new {
             conversation.push(message);
         }
         let profile = self.candidates[0].provided.profile(&first.model);
         let settings = self.shared.settings;
-        let mut machine = Machine::new(conversation, settings.limits, settings.room(&profile));
+        let room = settings.room(&profile);
+        let mut machine = Machine::new(conversation, settings.limits, room);
         let mut question = model::Request {
             options: self.request.options.take().unwrap_or_default(),
             tools: toolbox.definitions().clone(),
@@ -253,9 +253,7 @@ impl Run {
                             add(&mut usage, &answered.usage);
                             Input::Answered(answered)
                         }
-                        Err(failure @ Failure::Model(model::Error::ContextLengthExceeded(_))) => {
-                            Input::Overflowed(failure)
-                        }
+                        Err(failure) if failure.is_context_overflow() => Input::Overflowed(failure),
                         Err(failure) => Input::Stopped(failure),
                     })
                 }
@@ -265,18 +263,23 @@ impl Run {
                     self.call(&mut machine, pending, &toolbox, &facts).await?
                 }
                 Action::SumUp { keep } => {
-                    let summed_up = self.sum_up(machine.conversation(), keep, &question).await;
+                    let summed_up = self.sum_up(machine.conversation(), keep, room, &mut usage).await;
                     machine.step(match summed_up {
-                        Ok((summary, cost)) => {
-                            add(&mut usage, &cost);
-                            Input::SummedUp(summary)
+                        Ok(summary) => Input::SummedUp(summary),
+                        Err(failure) => {
+                            tracing::warn!(
+                                run.id = self.request.run_id,
+                                error.code = failure.code().as_str_name(),
+                                "a conversation could not be summed up"
+                            );
+                            Input::NotSummedUp(failure)
                         }
-                        Err(failure) => Input::Stopped(failure),
                     })
                 }
                 Action::Wait => return Err(Failure::Internal("the agent loop waits for nothing")),
                 Action::Finish(reason) => {
-                    let messages = machine.into_conversation().into_turn();
+                    let window = usize::try_from(settings.window_messages).unwrap_or(usize::MAX);
+                    let messages = machine.into_conversation().into_turn(window);
                     return Ok(Answered { messages, reason, usage });
                 }
                 Action::Fail(failure) => return Err(failure),

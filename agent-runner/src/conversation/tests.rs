@@ -91,27 +91,20 @@ fn what_was_kept_is_seen_again_in_the_next_turn() {
 
 #[test]
 fn a_summary_is_repeated_before_it_leaves_the_window() {
-    let mut whole = conversation("u1 a1 u2");
-    whole.sum_up("summary", 150);
-    for name in ["u3", "a3", "u4", "a4", "u5", "a5"] {
-        whole.push(parse(name));
+    let mut first = conversation("u1 a1 u2");
+    first.sum_up("summary", 150);
+    for name in ["a2", "u3", "a3"] {
+        first.push(parse(name));
     }
-    let window = |from: usize| Conversation::new(whole.messages[from..].to_vec(), 0);
-    let count = whole.messages.len() as u64;
-    // The window still has much before the summary, or all there is.
-    for (from, count) in [(0, count + 5), (3, count - 3)] {
-        let mut untouched = window(from);
-        untouched.carry_summary_on(count);
-        assert_eq!(untouched.turn(), []);
-    }
-    let mut carried = window(2);
-    let seen = visible(&carried);
-    carried.carry_summary_on(count);
-    assert_eq!(carried.turn().len(), 1);
-    assert_eq!(visible(&carried), seen);
-    assert_eq!(seen, "S u2 u3 a3 u4 a4 u5 a5");
-    carried.push(parse("u6"));
-    assert_eq!(visible(&carried), format!("{seen} u6"));
+    let seen = visible(&first);
+    assert_eq!(seen, "S u2 a2 u3 a3");
+    let turn = |window: usize| Conversation { messages: first.messages.clone(), ..conversation("") }.into_turn(window);
+    // The summary is the fourth from the end: it has left no window of eight.
+    assert_eq!(names(&turn(8).iter().collect::<Vec<_>>()), "u1 a1 u2 S a2 u3 a3");
+    let repeated = turn(7);
+    assert_eq!(names(&repeated.iter().collect::<Vec<_>>()), "u1 a1 u2 S a2 u3 a3 S");
+    let next = Conversation::new(repeated, 0);
+    assert_eq!(visible(&next), seen);
 }
 
 #[test]

@@ -61,11 +61,18 @@ impl Cooldown {
     }
 
     /// Leaves it alone for longer after every failure in a row; returns for how long. Runs that fail at the same time
-    /// count as one.
+    /// count as one, but the worst of them counts.
     pub(super) fn begin(&self, severity: Severity) -> Duration {
         let left = self.left();
         if !left.is_zero() {
-            return left;
+            let asked_for = match severity {
+                Severity::Passing { retry_after } => retry_after.unwrap_or_default().min(LONGEST_ASKED_FOR),
+                Severity::Billing => BILLING,
+            };
+            if asked_for > left {
+                self.leave_alone(asked_for);
+            }
+            return left.max(asked_for);
         }
         let now = self.start.elapsed();
         let last = Duration::from_millis(self.failed_ms.swap(millis(now), Ordering::Relaxed));
@@ -81,15 +88,21 @@ impl Cooldown {
                 doubled.min(LONGEST_BILLING)
             }
         };
-        self.until_ms.store(millis(now + length), Ordering::Relaxed);
-        self.shown.set(unix_seconds_in(length));
+        self.leave_alone(length);
         length
     }
 
-    /// It works again.
-    pub(super) fn end(&self) {
+    fn leave_alone(&self, length: Duration) {
+        self.until_ms.store(millis(self.start.elapsed() + length), Ordering::Relaxed);
+        self.shown.set(unix_seconds_in(length));
+    }
+
+    /// It has answered a question that was put to it then, so that it works again, unless it has failed since.
+    pub(super) fn end(&self, began: Instant) {
         // A look is cheaper than a write that other cores have to hear of.
-        if self.failures.load(Ordering::Relaxed) > 0 {
+        let has_failed = self.failures.load(Ordering::Relaxed) > 0;
+        let began = began.saturating_duration_since(self.start);
+        if has_failed && self.failed_ms.load(Ordering::Relaxed) <= millis(began) {
             self.failures.store(0, Ordering::Relaxed);
             self.until_ms.store(0, Ordering::Relaxed);
             self.shown.set(0.0);
@@ -121,7 +134,7 @@ mod tests {
             tokio::time::advance(minutes(expected)).await;
             assert_eq!(cooldown.left(), Duration::ZERO);
         }
-        cooldown.end();
+        cooldown.end(Instant::now());
         assert_eq!(cooldown.begin(PASSING), minutes(1));
         tokio::time::advance(minutes(24 * 60 + 2)).await;
         assert_eq!(cooldown.begin(PASSING), minutes(1));
@@ -143,10 +156,31 @@ mod tests {
         cooldown.begin(PASSING);
         let until = shown();
         assert!((earliest..=unix_seconds_in(minutes(1))).contains(&until));
-        cooldown.begin(Severity::Billing);
+        cooldown.begin(PASSING);
         assert_eq!(shown().to_bits(), until.to_bits());
-        cooldown.end();
+        cooldown.end(Instant::now());
         assert_eq!(shown().to_bits(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_from_before_the_failure_says_nothing() {
+        let cooldown = Cooldown::new(Instant::now(), Gauge::noop());
+        let before = Instant::now();
+        tokio::time::advance(Duration::from_millis(1)).await;
+        cooldown.begin(PASSING);
+        cooldown.end(before);
+        assert_eq!(cooldown.left(), minutes(1));
+        cooldown.end(Instant::now());
+        assert_eq!(cooldown.left(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_worst_of_several_failures_counts() {
+        let cooldown = Cooldown::new(Instant::now(), Gauge::noop());
+        cooldown.begin(PASSING);
+        assert_eq!(cooldown.begin(Severity::Billing), BILLING);
+        assert_eq!(cooldown.begin(PASSING), BILLING);
+        assert_eq!(cooldown.left(), BILLING);
     }
 
     #[tokio::test(start_paused = true)]

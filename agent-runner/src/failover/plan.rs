@@ -1,10 +1,12 @@
 //! The order in which one question is put to models and keys: decided here, carried out by the run.
 
-use std::time::Duration;
+use std::{ops::Range, time::Duration};
+
+use tokio::time::Instant;
 
 use super::{Candidate, Failover, cooldown::Severity};
 use crate::{
-    failure::Failure,
+    failure::{self, Failure},
     metrics,
     model::{self, Class},
 };
@@ -27,36 +29,42 @@ pub(crate) struct Plan<'a> {
     failover: &'a Failover,
     candidates: &'a [Candidate],
     current: Attempt,
-    /// The keys of the current candidate that have failed.
-    spent: Vec<usize>,
+    /// When the current attempt begins.
+    began: Instant,
+    /// The keys that have failed, with their candidates.
+    spent: Vec<(usize, usize)>,
     retries: u32,
-    /// Whether everything is cooling down, so that one is asked all the same.
+    /// Whether everything that is left is cooling down, and is asked once all the same.
     is_last_resort: bool,
     failures: Vec<(usize, model::Error)>,
 }
 
 impl<'a> Plan<'a> {
-    /// The first attempt: the first candidate that is not cooling down. When all are, the first one all the same, with
-    /// the key that is ready soonest: nobody is refused an answer without anybody having been asked.
+    /// The first attempt: the first candidate that is not cooling down. When all are, the one that is ready soonest: nobody
+    /// is refused an answer without anybody having been asked.
     ///
     /// # Panics
     /// When there is no candidate.
     pub(crate) fn new(failover: &'a Failover, candidates: &'a [Candidate]) -> (Self, Attempt) {
-        let start = Attempt { candidate: 0, key: 0, pause: Duration::ZERO };
-        let (spent, failures) = (Vec::new(), Vec::new());
-        let mut plan =
-            Self { failover, candidates, current: start, spent, retries: 0, is_last_resort: false, failures };
-        let first = plan.next_candidate(0).unwrap_or_else(|| {
-            plan.is_last_resort = true;
-            Attempt { key: plan.soonest_key(0), ..start }
-        });
+        let current = Attempt { candidate: 0, key: 0, pause: Duration::ZERO };
+        let mut plan = Self {
+            failover,
+            candidates,
+            current,
+            began: Instant::now(),
+            spent: Vec::new(),
+            retries: 0,
+            is_last_resort: false,
+            failures: Vec::new(),
+        };
+        let first = plan.next_candidate(0).or_else(|| plan.last_resort()).expect("there is a candidate");
         plan.current = first;
         (plan, first)
     }
 
     /// The current attempt gave its answer.
     pub(crate) fn answered(&self) {
-        self.failover.provider(self.provider()).answered(self.current.key);
+        self.failover.provider(self.provider()).answered(self.current.key, self.began);
     }
 
     /// The current attempt failed after it had given some of its answer, so that nothing can be done about it. What says
@@ -76,7 +84,9 @@ impl<'a> Plan<'a> {
         let attempt = self.same_key(class, asked_for).or_else(|| {
             self.cool_down(class, asked_for);
             self.retries = 0;
-            self.other_key(class).or_else(|| self.next_candidate(self.current.candidate + 1))
+            self.other_key(class)
+                .or_else(|| self.next_candidate(self.current.candidate + 1))
+                .or_else(|| self.last_resort())
         });
         let candidate = self.current.candidate;
         if let Some(next) = attempt {
@@ -90,15 +100,16 @@ impl<'a> Plan<'a> {
             );
             if next.candidate != candidate {
                 metrics::failed_over(self.provider(), class);
-                self.spent.clear();
             }
+            self.began = Instant::now() + next.pause;
             self.current = next;
         }
         self.failures.push((candidate, error));
         attempt
     }
 
-    /// Why nobody answered: the first model's reason, and all of them in words when several were asked.
+    /// Why nobody answered: the first reason that may pass, else the first, and all of them in words when several models
+    /// were asked.
     ///
     /// # Panics
     /// When nothing has failed.
@@ -114,8 +125,9 @@ impl<'a> Plan<'a> {
         let reasons: Vec<String> =
             failures.iter().map(|(index, error)| format!("{}: {error}", self.candidates[*index].name)).collect();
         let is_single = failures.len() == 1;
-        let (_, first) = failures.into_iter().next().expect("only a failed plan has a failure");
-        if is_single { Failure::Model(first) } else { Failure::AllModels { first, reasons: reasons.join("; ") } }
+        let decisive = failures.iter().position(|(_, error)| failure::is_retryable(error)).unwrap_or(0);
+        let (_, decisive) = failures.swap_remove(decisive);
+        if is_single { Failure::Model(decisive) } else { Failure::AllModels { decisive, reasons: reasons.join("; ") } }
     }
 
     fn provider(&self) -> &'a str {
@@ -148,7 +160,7 @@ impl<'a> Plan<'a> {
     /// Leaves what failed alone for a while: the key, or the whole provider.
     fn cool_down(&mut self, class: Class, retry_after: Option<Duration>) {
         let key = self.current.key;
-        self.spent.push(key);
+        self.spent.push((self.current.candidate, key));
         let state = self.failover.provider(self.provider());
         let (cooldown, severity, what) = match class {
             Class::RateLimit => (&state.keys[key], Severity::Passing { retry_after }, "key"),
@@ -186,26 +198,38 @@ impl<'a> Plan<'a> {
     }
 
     fn free_key(&self) -> Option<usize> {
-        let candidate = &self.candidates[self.current.candidate];
-        let state = self.failover.provider(&candidate.name.provider);
-        (0..candidate.provided.keys.len())
-            .find(|&key| key != self.current.key && !self.spent.contains(&key) && state.wait(key).is_zero())
+        let Attempt { candidate, key: current, .. } = self.current;
+        let is_spent = |key: usize| key == current || self.spent.contains(&(candidate, key));
+        self.keys(candidate).find(|&key| !is_spent(key) && self.wait(candidate, key).is_zero())
     }
 
     /// The first candidate from here on that is not cooling down.
     fn next_candidate(&self, from: usize) -> Option<Attempt> {
-        (from..self.candidates.len()).find_map(|candidate| {
-            let Candidate { name, provided, .. } = &self.candidates[candidate];
-            let state = self.failover.provider(&name.provider);
-            let key = (0..provided.keys.len()).find(|&key| state.wait(key).is_zero())?;
+        self.untried().filter(|&candidate| candidate >= from).find_map(|candidate| {
+            let key = self.keys(candidate).find(|&key| self.wait(candidate, key).is_zero())?;
             Some(Attempt { candidate, key, pause: Duration::ZERO })
         })
     }
 
-    fn soonest_key(&self, candidate: usize) -> usize {
-        let Candidate { name, provided, .. } = &self.candidates[candidate];
-        let state = self.failover.provider(&name.provider);
-        (0..provided.keys.len()).min_by_key(|&key| state.wait(key)).unwrap_or(0)
+    /// Of the candidates that are left, the one that is ready soonest, with its key that is.
+    fn last_resort(&mut self) -> Option<Attempt> {
+        self.is_last_resort = true;
+        let keys = self.untried().flat_map(|candidate| self.keys(candidate).map(move |key| (candidate, key)));
+        let (candidate, key) = keys.min_by_key(|&(candidate, key)| self.wait(candidate, key))?;
+        Some(Attempt { candidate, key, pause: Duration::ZERO })
+    }
+
+    /// The candidates that this question has not failed with.
+    fn untried(&self) -> impl Iterator<Item = usize> {
+        (0..self.candidates.len()).filter(|candidate| self.spent.iter().all(|(spent, _)| spent != candidate))
+    }
+
+    fn keys(&self, candidate: usize) -> Range<usize> {
+        0..self.candidates[candidate].provided.keys.len()
+    }
+
+    fn wait(&self, candidate: usize, key: usize) -> Duration {
+        self.failover.provider(&self.candidates[candidate].name.provider).wait(key)
     }
 }
 

@@ -91,7 +91,7 @@ impl Run {
         question: &mut model::Request,
         toolbox: &Toolbox,
     ) -> Result<Answered, Failure> {
-        let way = Way { agent_id: &self.agent.id, candidates: &self.candidates, can_shrink: true };
+        let way = Way { agent_id: &self.agent.id, candidates: &self.candidates, can_shrink: false };
         ask(&self.shared.failover, &way, question, toolbox, Audience::Nobody).await
     }
 }

@@ -29,6 +29,11 @@ pub(crate) struct ToolLimits {
     pub(crate) output_chars: usize,
 }
 
+/// Fewer characters to a token than most texts have.
+const CHARS_PER_TOKEN: u64 = 3;
+/// What a result may have in any case, if the setting allows it.
+const LEAST_OUTPUT_CHARS: usize = 1_000;
+
 /// A call that is over.
 struct Done {
     place: usize,
@@ -46,6 +51,11 @@ impl Run {
         facts: &RunFacts,
     ) -> Result<Action, Failure> {
         let limits = self.shared.settings.tools;
+        // However much they may say, together they have to fit the model.
+        let share = machine.free_tokens() * CHARS_PER_TOKEN / (pending.len() as u64).max(1);
+        let output_chars =
+            usize::try_from(share).unwrap_or(usize::MAX).max(LEAST_OUTPUT_CHARS).min(limits.output_chars);
+        let limits = ToolLimits { output_chars, ..limits };
         let is_exclusive = |call: &Pending| toolbox.own(&call.call.name).is_some_and(|tool| tool.is_exclusive());
         let mut waiting = pending.iter().peekable();
         let mut going_on = FuturesUnordered::new();

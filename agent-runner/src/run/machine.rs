@@ -45,6 +45,8 @@ pub(crate) struct Machine {
     tool_calls: u32,
     /// Whether the model has refused the conversation's length before.
     has_overflowed: bool,
+    /// Whether a summary was wanted and not to be had.
+    has_tried_summing_up: bool,
 }
 
 #[derive(Debug)]
@@ -59,6 +61,8 @@ enum State {
     SummingUp {
         /// About how many of the newest tokens stay.
         keep: u64,
+        /// Why it must be: the model has refused the conversation as it is.
+        refused: Option<Failure>,
     },
     Over,
 }
@@ -111,18 +115,33 @@ pub(crate) enum Input {
     Returned { place: usize, result: Result<String, String> },
     /// The oldest messages have a summary.
     SummedUp(String),
+    /// They have none.
+    NotSummedUp(Failure),
     /// The run cannot go on: it was cancelled, is out of time, or something that it needs has failed.
     Stopped(Failure),
 }
 
 impl Machine {
     pub(crate) fn new(conversation: Conversation, limits: Limits, room: Room) -> Self {
-        let (model_calls, tool_calls, has_overflowed) = (0, 0, false);
-        Self { state: State::Over, conversation, limits, room, model_calls, tool_calls, has_overflowed }
+        Self {
+            state: State::Over,
+            conversation,
+            limits,
+            room,
+            model_calls: 0,
+            tool_calls: 0,
+            has_overflowed: false,
+            has_tried_summing_up: false,
+        }
     }
 
     pub(crate) fn conversation(&self) -> &Conversation {
         &self.conversation
+    }
+
+    /// How many tokens are free for what tools say.
+    pub(crate) fn free_tokens(&self) -> u64 {
+        self.room.context.saturating_sub(self.room.reserve + self.conversation.tokens())
     }
 
     pub(crate) fn into_conversation(self) -> Conversation {
@@ -148,21 +167,34 @@ impl Machine {
             (State::Calling { results, hands_over }, Input::Returned { place, result }) => {
                 self.returned(results, hands_over, place, result)
             }
-            (State::SummingUp { keep }, Input::SummedUp(summary)) => {
+            (State::SummingUp { keep, .. }, Input::SummedUp(summary)) => {
                 self.conversation.sum_up(&summary, keep);
                 // Once is enough: a summary that is itself too long would be summed up for ever.
                 self.ask()
             }
+            (State::SummingUp { refused: Some(refusal), .. }, Input::NotSummedUp(_)) => Action::Fail(refusal),
+            (State::SummingUp { refused: None, .. }, Input::NotSummedUp(_)) => {
+                // What was estimated may be wrong; the model says so itself if it is not.
+                self.has_tried_summing_up = true;
+                self.ask()
+            }
             (
                 State::Asking | State::Calling { .. } | State::SummingUp { .. } | State::Over,
-                Input::Answered(_) | Input::Overflowed(_) | Input::Returned { .. } | Input::SummedUp(_),
+                Input::Answered(_)
+                | Input::Overflowed(_)
+                | Input::Returned { .. }
+                | Input::SummedUp(_)
+                | Input::NotSummedUp(_),
             ) => out_of_place(),
         }
     }
 
     fn ask_if_there_is_room(&mut self) -> Action {
-        if self.conversation.is_full(self.room) && self.conversation.to_sum_up(self.room.keep).is_some() {
-            return self.sum_up(self.room.keep);
+        let keep = self.room.keep;
+        // A summary costs a question; one that frees little would cost it again and again.
+        let is_worth_it = || self.conversation.tokens_to_sum_up(keep) >= self.room.reserve;
+        if !self.has_tried_summing_up && self.conversation.is_full(self.room) && is_worth_it() {
+            return self.sum_up(keep, None);
         }
         self.ask()
     }
@@ -177,8 +209,8 @@ impl Machine {
         })
     }
 
-    fn sum_up(&mut self, keep: u64) -> Action {
-        self.state = State::SummingUp { keep };
+    fn sum_up(&mut self, keep: u64, refused: Option<Failure>) -> Action {
+        self.state = State::SummingUp { keep, refused };
         Action::SumUp { keep }
     }
 
@@ -190,7 +222,7 @@ impl Machine {
         self.has_overflowed = true;
         // The question that was refused does not count.
         self.model_calls -= 1;
-        self.sum_up(keep)
+        self.sum_up(keep, Some(failure))
     }
 
     /// At least half of the conversation goes, whatever was estimated.
@@ -201,6 +233,7 @@ impl Machine {
     fn answered(&mut self, answered: Answered) -> Action {
         let Answered { mut message, mut owners, reason, usage: _ } = answered;
         let is_last = self.model_calls >= self.limits.model_calls;
+        let has_calls = !message.tool_calls.is_empty();
         if reason != FinishReason::ToolCalls || is_last {
             // What a cut-off answer calls is cut off too, and what is called after the last question has no answer.
             let mut keep = owners.iter().map(|owner| *owner == Owner::Client);
@@ -214,8 +247,13 @@ impl Machine {
         let calls = message.tool_calls.clone();
         self.conversation.push(message);
         if owners.iter().all(|owner| *owner == Owner::Client) {
-            let ran_out = reason == FinishReason::ToolCalls && owners.is_empty();
-            return Action::Finish(if ran_out { FinishReason::Length } else { reason });
+            return Action::Finish(match reason {
+                // The last question's calls were not made.
+                FinishReason::ToolCalls if owners.is_empty() && has_calls => FinishReason::Length,
+                // Some providers say that tools are called where none are.
+                FinishReason::ToolCalls if owners.is_empty() => FinishReason::Stop,
+                reason => reason,
+            });
         }
         let mut pending = Vec::new();
         let mut results = Vec::with_capacity(calls.len());

@@ -46,6 +46,7 @@ fn way(failover: &Failover, candidates: &[Candidate], error: impl Fn() -> Error)
     let mut way = vec![told(first)];
     while let Some(next) = plan.failed(error()) {
         way.push(told(next));
+        assert!(way.len() < 20, "it never ends: {way:?}");
     }
     (way.join(" "), plan.failure())
 }
@@ -132,19 +133,38 @@ async fn when_everything_cools_down_one_is_asked_all_the_same() {
     let (failover, candidates) = candidates(2);
     let failed = || Error::Unauthorized;
     assert_eq!(way(&failover, &candidates, failed).0, "a:0 a:1 b:0");
-    // Once, and with the key that is ready soonest.
-    assert_eq!(way(&failover, &candidates, failed).0, "a:0");
+    // Once each, and with the key that is ready soonest.
+    assert_eq!(way(&failover, &candidates, failed).0, "a:0 b:0");
     tokio::time::advance(Duration::from_secs(60)).await;
     assert_eq!(way(&failover, &candidates, failed).0, "a:0 a:1 b:0");
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_failure_is_the_first_models_and_names_them_all() {
+async fn of_what_cools_down_the_soonest_is_asked_first() {
+    let (failover, candidates) = candidates(1);
+    // The first is out of credit, the second had a bad moment.
+    let (mut plan, _) = Plan::new(&failover, &candidates);
+    plan.failed(Error::QuotaExceeded);
+    plan.failed(Error::TimedOut);
+    assert_eq!(way(&failover, &candidates, || Error::TimedOut).0, "b:0 a:0");
+    // Also when the first refuses the request, and nothing else is left.
+    let (failover, candidates) = self::candidates(1);
+    Plan::new(&failover, &candidates[1..]).0.broke_off(&limited(None));
+    assert_eq!(way(&failover, &candidates, || Error::InvalidRequest(String::new())).0, "a:0 b:0");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_failure_is_the_first_that_may_pass_and_names_them_all() {
     let (failover, candidates) = candidates(1);
     let (_, failure) = way(&failover, &candidates, || limited(Some(9)));
     let limit = "the model provider limits the rate of requests; try again later";
     assert_eq!(failure.to_string(), format!("no model answered: a/m: {limit}; b/m: {limit}"));
     assert_eq!(failure.code(), proto::agent::v1::FailureCode::UpstreamRateLimit);
+    let (failover, candidates) = self::candidates(1);
+    let (mut plan, _) = Plan::new(&failover, &candidates);
+    plan.failed(Error::Unauthorized);
+    plan.failed(limited(Some(9)));
+    assert_eq!(plan.failure().code(), proto::agent::v1::FailureCode::UpstreamRateLimit);
     let (failover, candidates) = self::candidates(1);
     let (_, failure) = way(&failover, &candidates[..1], || limited(None));
     assert_eq!(failure.to_string(), limit);

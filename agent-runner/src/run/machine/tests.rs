@@ -258,9 +258,36 @@ fn a_full_conversation_is_summed_up_before_the_model_is_asked() {
     // Between two questions too: a tool may have said much.
     let long = "x".repeat(40_000);
     check(
-        vec![calls("a"), returns(0, &long), Input::SummedUp("short".to_owned()), says("ok")],
-        &["ask", "call a@0", "sum up", "ask again", "finish Stop"],
-        &["user: hi", "assistant:  (a)", &format!("tool a: {long}"), "summary", "assistant: ok"],
+        vec![calls("a"), returns(0, &long), says("ok")],
+        // There is nothing much before it that could go.
+        &["ask", "call a@0", "ask again", "finish Stop"],
+        &["user: hi", "assistant:  (a)", &format!("tool a: {long}"), "assistant: ok"],
+    );
+    let twice = vec![calls("a"), returns(0, &long), calls("b"), returns(0, "1"), Input::SummedUp("short".to_owned())];
+    check(
+        twice,
+        &["ask", "call a@0", "ask again", "call b@0", "sum up", "ask again"],
+        &["user: hi", "assistant:  (a)", &format!("tool a: {long}"), "assistant:  (b)", "tool b: 1", "summary"],
+    );
+}
+
+#[test]
+fn without_a_summary_the_model_is_asked_all_the_same() {
+    let fails = || Input::NotSummedUp(Failure::Cancelled);
+    check_with(
+        full(),
+        vec![fails(), calls("a"), returns(0, "1"), says("hello")],
+        &["sum up", "ask", "call a@0", "ask again", "finish Stop"],
+        &["user: hi", "assistant:  (a)", "tool a: 1", "assistant: hello"],
+    );
+}
+
+#[test]
+fn calls_that_are_announced_and_not_made_end_it_as_a_text_does() {
+    check(
+        vec![answered("hello", "", FinishReason::ToolCalls)],
+        &["ask", "finish Stop"],
+        &["user: hi", "assistant: hello"],
     );
 }
 
@@ -284,6 +311,12 @@ fn a_conversation_that_is_too_long_is_shortened_once() {
         vec![overflows(), Input::SummedUp("short".to_owned()), overflows()],
         &["ask", "sum up", "ask", too_long],
         &["user: hi", "summary"],
+    );
+    check_with(
+        half(),
+        vec![overflows(), Input::NotSummedUp(Failure::Cancelled)],
+        &["ask", "sum up", too_long],
+        &["user: hi"],
     );
     // One message cannot be made shorter.
     check(vec![overflows()], &["ask", too_long], &["user: hi"]);
