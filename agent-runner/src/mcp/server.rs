@@ -42,6 +42,8 @@ struct Life {
     state: State,
     /// How often it failed since it last answered a call.
     failures: u32,
+    /// Whether the last start came to nothing.
+    start_failed: bool,
     /// What the operator was told last.
     told: Option<Told>,
 }
@@ -51,8 +53,19 @@ enum State {
     Down {
         from: Instant,
     },
-    Starting(Shared<BoxFuture<'static, Result<Arc<Connection>, Unavailable>>>),
+    Starting(Starting),
     Running(Arc<Connection>),
+}
+
+/// A start that many can wait for. It goes on whether anybody does or not.
+type Starting = Shared<BoxFuture<'static, Result<Arc<Connection>, Unavailable>>>;
+
+/// What a server does that is not left alone.
+enum Now {
+    Runs(Arc<Connection>),
+    Starts(Starting),
+    /// After a start that came to nothing.
+    StartsAgain(Starting),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +76,7 @@ enum Told {
 
 impl Server {
     pub(super) fn new(config: ServerConfig, tasks: TaskTracker, ending: CancellationToken) -> Self {
-        let life = Life { state: State::Down { from: Instant::now() }, failures: 0, told: None };
+        let life = Life { state: State::Down { from: Instant::now() }, failures: 0, start_failed: false, told: None };
         Self { config, tasks, ending, life: Mutex::new(life) }
     }
 
@@ -72,34 +85,45 @@ impl Server {
     }
 
     /// The tools that it has, after starting it if need be; `None` if it cannot be started now. Takes no longer than the
-    /// start timeout.
+    /// start timeout. What could not be started before is not waited for again: it starts while others go on without it.
     pub(crate) async fn listing(self: &Arc<Self>) -> Option<Listing> {
-        self.connection().await.ok().map(|connection| connection.listing())
+        let connection = match self.now().ok()? {
+            Now::Runs(connection) => connection,
+            Now::StartsAgain(_) => return None,
+            Now::Starts(starting) => starting.await.ok()?,
+        };
+        Some(connection.listing())
     }
 
     /// The running server. All who wait for it share one start, which goes on when some of them leave.
     pub(super) async fn connection(self: &Arc<Self>) -> Result<Arc<Connection>, Unavailable> {
-        let starting = {
-            let mut life = self.life();
-            if let State::Running(connection) = &life.state {
-                if !connection.is_closed() {
-                    return Ok(Arc::clone(connection));
-                }
-                self.fail(&mut life, "it ended");
+        match self.now()? {
+            Now::Runs(connection) => Ok(connection),
+            Now::Starts(starting) | Now::StartsAgain(starting) => starting.await,
+        }
+    }
+
+    /// What it does now; it is started if it does nothing.
+    fn now(self: &Arc<Self>) -> Result<Now, Unavailable> {
+        let mut life = self.life();
+        if let State::Running(connection) = &life.state {
+            if !connection.is_closed() {
+                return Ok(Now::Runs(Arc::clone(connection)));
             }
-            match &life.state {
-                State::Down { from } if Instant::now() < *from => {
-                    return Err(Unavailable::Pausing(self.name().to_owned()));
-                }
-                State::Starting(starting) => starting.clone(),
-                State::Down { .. } | State::Running(_) => {
-                    let starting = self.start();
-                    life.state = State::Starting(starting.clone());
-                    starting
-                }
+            self.fail(&mut life, "it ended");
+        }
+        let starting = match &life.state {
+            State::Down { from } if Instant::now() < *from => {
+                return Err(Unavailable::Pausing(self.name().to_owned()));
+            }
+            State::Starting(starting) => starting.clone(),
+            State::Down { .. } | State::Running(_) => {
+                let starting = self.start();
+                life.state = State::Starting(starting.clone());
+                starting
             }
         };
-        starting.await
+        Ok(if life.start_failed { Now::StartsAgain(starting) } else { Now::Starts(starting) })
     }
 
     /// A call was answered, so the server works.
@@ -115,7 +139,7 @@ impl Server {
         }
     }
 
-    fn start(self: &Arc<Self>) -> Shared<BoxFuture<'static, Result<Arc<Connection>, Unavailable>>> {
+    fn start(self: &Arc<Self>) -> Starting {
         let server = Arc::clone(self);
         let starting = self.tasks.spawn(async move {
             let timeout = server.config.start_timeout;
@@ -136,6 +160,7 @@ impl Server {
 
     fn started(&self, started: Result<Arc<Connection>, StartError>) -> Result<Arc<Connection>, Unavailable> {
         let mut life = self.life();
+        life.start_failed = started.is_err();
         match started {
             Ok(connection) => {
                 let name = self.name();

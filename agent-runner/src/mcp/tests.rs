@@ -2,7 +2,7 @@
 
 mod fake_server;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, pin::pin, task::Poll};
 
 use reqwest::header::HeaderValue;
 use rmcp::transport::streamable_http_server::{
@@ -220,6 +220,34 @@ async fn a_server_that_cannot_be_started_is_left_out() {
     let fixture = Fixture::new(config);
     assert!(fixture.server().listing().await.is_none());
     assert!(fixture.server().listing().await.is_none());
+}
+
+#[tokio::test]
+async fn nobody_waits_for_a_server_whose_last_start_failed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut config = process("files", &[]);
+    let Endpoint::Stdio { command, args, environment, .. } = &mut config.endpoint else { panic!("a process") };
+    // It fails once, and then takes until the pipe is written to.
+    let script = r#"mkdir "$1/failed" && exit 3; read go < "$1/pipe"; exec "$0""#;
+    *args = vec!["-c".to_owned(), script.to_owned(), command.clone(), folder.path().to_str().expect("text").to_owned()];
+    *command = "/bin/sh".to_owned();
+    environment.insert("PATH".to_owned(), "/usr/bin:/bin".to_owned());
+    nix::unistd::mkfifo(&folder.path().join("pipe"), nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+    let fixture = Fixture::new(config);
+    assert!(fixture.server().listing().await.is_none(), "the first start is waited for");
+    for _ in 0..2 {
+        assert_eq!(
+            futures_util::poll!(pin!(fixture.server().listing())).map(|listing| listing.is_none()),
+            Poll::Ready(true)
+        );
+    }
+    // Whoever opens a pipe waits for its reader.
+    let go = tokio::task::spawn_blocking(move || std::fs::write(folder.path().join("pipe"), "go\n"));
+    go.await.expect("no panic").expect("the start goes on by itself");
+    while fixture.server().listing().await.is_none() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(fixture.names().await.len(), 10);
 }
 
 #[tokio::test]
