@@ -1,9 +1,11 @@
 //! Tools of MCP servers: each server is a child process or an HTTP endpoint that the operator configured.
 
 mod connection;
+mod listing;
 mod names;
 mod process;
 mod results;
+mod scrubber;
 mod server;
 mod tool;
 

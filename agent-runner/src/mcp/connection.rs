@@ -2,19 +2,15 @@
 
 use std::{
     future,
-    sync::{
-        Arc, Mutex, PoisonError, Weak,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
 
-use proto::agent::v1::FunctionTool;
 use reqwest::{header::HeaderMap, redirect};
 use rmcp::{
     ClientHandler, RoleClient, ServiceExt,
-    model::{ClientCapabilities, ClientConfig, Implementation, PaginatedRequestParams, Tool},
-    service::{ClientInitializeError, NotificationContext, Peer, RunningService, ServiceError},
+    model::{ClientCapabilities, ClientConfig, Implementation},
+    service::{NotificationContext, Peer, RunningService},
     transport::{
         StreamableHttpClientTransport, async_rw::AsyncRwTransport,
         streamable_http_client::StreamableHttpClientTransportConfig,
@@ -26,21 +22,20 @@ use tokio_util::{
     task::TaskTracker,
 };
 
-use super::{Endpoint, ServerConfig, names, process::Process, server::Server, tool::Listed};
+use super::{
+    Endpoint,
+    listing::{Lister, Listing},
+    process::Process,
+    scrubber::Scrubber,
+    server::Server,
+};
 
 /// The longest message that is taken from a server.
 const MAX_MESSAGE_BYTES: usize = 8 * 1024 * 1024;
-/// How many tools of one server there can be; more are left out.
-const MAX_TOOLS: usize = 128;
-/// How much of a tool's description is kept.
-const MAX_DESCRIPTION_BYTES: usize = 4096;
-/// The largest schema of a tool's arguments; a tool with a larger one is left out.
-const MAX_SCHEMA_BYTES: usize = 32 * 1024;
 /// How long the closing of a connection may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// The version of the next listing.
-static NEXT_VERSION: AtomicU64 = AtomicU64::new(0);
+/// How long a changed list is not asked for again, however often the server says that it has changed.
+const LIST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Why a server could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -49,22 +44,16 @@ pub(super) enum StartError {
     Process(#[from] std::io::Error),
     #[error("no HTTP client can be made")]
     Http(#[source] reqwest::Error),
+    /// In the server's words, without secrets.
     #[error("{0}")]
     Initialize(String),
+    /// Likewise.
     #[error("it does not list its tools: {0}")]
-    List(#[from] ServiceError),
+    List(String),
     #[error("it took longer than {} s (tools.mcp.servers.{server}.startTimeoutSeconds)", timeout.as_secs())]
     Timeout { server: String, timeout: Duration },
     #[error("the runner is ending")]
     Ending,
-}
-
-/// The tools that a server has.
-#[derive(Clone, Debug)]
-pub(crate) struct Listing {
-    /// No two listings have the same.
-    pub(crate) version: u64,
-    pub(crate) tools: Arc<[Arc<Listed>]>,
 }
 
 /// A server that runs. It ends once nobody has this any more, so that calls under way can finish.
@@ -77,11 +66,12 @@ pub(super) struct Connection {
 impl Connection {
     /// Starts the server. Dropping the future leaves nothing of it.
     pub(super) async fn start(
-        config: &ServerConfig,
-        server: &Weak<Server>,
+        server: &Arc<Server>,
         tasks: &TaskTracker,
         ending: &CancellationToken,
     ) -> Result<Arc<Self>, StartError> {
+        let (config, lister) = (server.config(), server.lister());
+        let scrubber = Scrubber::of(&config.endpoint);
         let changed = Arc::new(Notify::new());
         let client = Client { changed: Arc::clone(&changed) };
         let (process, service) = match &config.endpoint {
@@ -93,24 +83,27 @@ impl Connection {
                 }
                 let (process, stdout, stdin) = Process::start(command, &config.name, tasks)?;
                 let transport = AsyncRwTransport::new_client(stdout, stdin).with_max_line_length(MAX_MESSAGE_BYTES);
-                (Some(process), client.serve(transport).await.map_err(|error| initialize_error(&error, None))?)
+                (Some(process), client.serve(transport).await)
             }
             Endpoint::Http { url, headers } => {
                 let transport = http(url.as_str(), headers).map_err(StartError::Http)?;
-                let service = client.serve(transport).await;
-                (None, service.map_err(|error| initialize_error(&error, Some(url.as_str())))?)
+                (None, client.serve(transport).await)
             }
         };
-        let listing = list(&config.name, service.peer()).await?;
+        let service = service.map_err(|error| StartError::Initialize(scrubber.scrub(&error)))?;
+        let tools = lister.list(service.peer()).await;
+        let tools = tools.map_err(|error| StartError::List(scrubber.scrub(&error)))?;
         let end = ending.child_token();
         let connection = Arc::new(Self {
             peer: service.peer().clone(),
-            listing: Mutex::new(listing),
+            listing: Mutex::new(Listing::new(tools)),
             _ends: end.clone().drop_guard(),
         });
         let attendant = Attendant {
             name: config.name.clone(),
-            server: Weak::clone(server),
+            list_timeout: config.start_timeout,
+            server: Arc::downgrade(server),
+            lister: Arc::clone(lister),
             connection: Arc::downgrade(&connection),
             peer: service.peer().clone(),
         };
@@ -151,7 +144,9 @@ impl ClientHandler for Client {
 /// What is looked after while a server runs.
 struct Attendant {
     name: String,
+    list_timeout: Duration,
     server: Weak<Server>,
+    lister: Arc<Lister>,
     connection: Weak<Connection>,
     peer: Peer<RoleClient>,
 }
@@ -172,6 +167,7 @@ impl Attendant {
             loop {
                 changed.notified().await;
                 self.list_again().await;
+                time::sleep(LIST_PAUSE).await;
             }
         };
         tokio::select! {
@@ -193,14 +189,14 @@ impl Attendant {
     }
 
     async fn list_again(&self) {
-        match list(&self.name, &self.peer).await {
-            Ok(listing) => {
+        match time::timeout(self.list_timeout, self.lister.list(&self.peer)).await {
+            Ok(Ok(tools)) => {
                 if let Some(connection) = self.connection.upgrade() {
-                    *connection.listing.lock().unwrap_or_else(PoisonError::into_inner) = listing;
+                    connection.listing.lock().unwrap_or_else(PoisonError::into_inner).update(tools);
                 }
             }
             // The old list stays; if the server is gone, the next call sees to it.
-            Err(_) => {
+            Ok(Err(_)) | Err(_) => {
                 tracing::warn!(mcp.server = self.name, "MCP server `{}` does not list its changed tools", self.name);
             }
         }
@@ -216,79 +212,4 @@ fn http(url: &str, headers: &HeaderMap) -> Result<StreamableHttpClientTransport<
         .max_sse_event_size(MAX_MESSAGE_BYTES)
         .max_json_response_size(MAX_MESSAGE_BYTES);
     Ok(StreamableHttpClientTransport::with_client(client, config))
-}
-
-/// What went wrong, without the server's address, which may hold secrets.
-fn initialize_error(error: &ClientInitializeError, url: Option<&str>) -> StartError {
-    let text = error.to_string();
-    StartError::Initialize(match url {
-        Some(url) => text.replace(url, "<url>"),
-        None => text,
-    })
-}
-
-/// Asks for all pages of the tools, and makes them fit for a model.
-async fn list(server: &str, peer: &Peer<RoleClient>) -> Result<Listing, ServiceError> {
-    let mut tools = Vec::new();
-    // A server without tools may refuse to list them.
-    let has_tools = peer.peer_info().is_some_and(|info| info.capabilities.tools.is_some());
-    let mut cursor = None;
-    // A page of nothing may be followed by others, but not for ever.
-    for _ in 0..if has_tools { MAX_TOOLS } else { 0 } {
-        let page = peer.list_tools(Some(PaginatedRequestParams::default().with_cursor(cursor))).await?;
-        tools.extend(page.tools);
-        cursor = page.next_cursor;
-        if cursor.is_none() || tools.len() > MAX_TOOLS {
-            break;
-        }
-    }
-    if tools.len() > MAX_TOOLS || cursor.is_some() {
-        tools.truncate(MAX_TOOLS);
-        tracing::warn!(mcp.server = server, "MCP server `{server}` has more tools than the {MAX_TOOLS} that are used");
-    }
-    let version = NEXT_VERSION.fetch_add(1, Ordering::Relaxed);
-    Ok(Listing { version, tools: listed(server, tools).into_iter().map(Arc::new).collect() })
-}
-
-fn listed(server: &str, tools: Vec<Tool>) -> Vec<Listed> {
-    let names = names::for_model(server, tools.iter().map(|tool| &*tool.name));
-    let listed = |(name, tool): (String, Tool)| {
-        let parameters = serde_json::to_string(&*tool.input_schema).ok()?;
-        if parameters.len() > MAX_SCHEMA_BYTES {
-            tracing::warn!(
-                mcp.server = server,
-                "a tool of MCP server `{server}` is left out, its schema is too large: {name}"
-            );
-            return None;
-        }
-        let description = tool.description.or(tool.title.map(Into::into)).unwrap_or_default();
-        let description = description[..description.floor_char_boundary(MAX_DESCRIPTION_BYTES)].to_owned();
-        let definition = FunctionTool { name, description, parameters, strict: None };
-        let only_reads = tool.annotations.and_then(|annotations| annotations.read_only_hint).unwrap_or(false);
-        Some(Listed { definition, name: tool.name.into_owned(), only_reads })
-    };
-    names.into_iter().zip(tools).filter_map(listed).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::{Map, json};
-
-    use super::*;
-
-    #[test]
-    fn a_long_description_is_cut_and_a_tool_with_a_large_schema_left_out() {
-        let large = Map::from_iter([("description".to_owned(), json!("x".repeat(MAX_SCHEMA_BYTES)))]);
-        let tools = vec![
-            Tool::new("a", "ü".repeat(MAX_DESCRIPTION_BYTES), Map::new()),
-            Tool::new("b", "", large),
-            Tool::new("c.d", "fine", Map::from_iter([("type".to_owned(), json!("object"))])),
-        ];
-        let listed = listed("s", tools);
-        let names: Vec<&str> = listed.iter().map(|tool| &*tool.definition.name).collect();
-        assert_eq!(names, ["mcp__s__a", "mcp__s__c_d"]);
-        assert_eq!(listed[0].definition.description.len(), MAX_DESCRIPTION_BYTES);
-        assert_eq!(listed[1].definition.parameters, r#"{"type":"object"}"#);
-        assert_eq!(listed[1].name, "c.d");
-    }
 }

@@ -14,7 +14,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     ServerConfig,
-    connection::{Connection, Listing, StartError},
+    connection::{Connection, StartError},
+    listing::{Lister, Listing},
 };
 
 /// The pause after the second failure in a row; each further one doubles it.
@@ -24,6 +25,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// A configured server.
 pub(crate) struct Server {
     config: ServerConfig,
+    lister: Arc<Lister>,
     tasks: TaskTracker,
     ending: CancellationToken,
     life: Mutex<Life>,
@@ -77,11 +79,20 @@ enum Told {
 impl Server {
     pub(super) fn new(config: ServerConfig, tasks: TaskTracker, ending: CancellationToken) -> Self {
         let life = Life { state: State::Down { from: Instant::now() }, failures: 0, start_failed: false, told: None };
-        Self { config, tasks, ending, life: Mutex::new(life) }
+        let lister = Arc::new(Lister::new(&config.name));
+        Self { config, lister, tasks, ending, life: Mutex::new(life) }
     }
 
     pub(crate) fn name(&self) -> &str {
         &self.config.name
+    }
+
+    pub(super) fn config(&self) -> &ServerConfig {
+        &self.config
+    }
+
+    pub(super) fn lister(&self) -> &Arc<Lister> {
+        &self.lister
     }
 
     /// The tools that it has, after starting it if need be; `None` if it cannot be started now. Takes no longer than the
@@ -143,8 +154,7 @@ impl Server {
         let server = Arc::clone(self);
         let starting = self.tasks.spawn(async move {
             let timeout = server.config.start_timeout;
-            let this = Arc::downgrade(&server);
-            let connecting = Connection::start(&server.config, &this, &server.tasks, &server.ending);
+            let connecting = Connection::start(&server, &server.tasks, &server.ending);
             let started = tokio::select! {
                 started = time::timeout(timeout, connecting) => started.unwrap_or_else(|_| {
                     Err(StartError::Timeout { server: server.name().to_owned(), timeout })

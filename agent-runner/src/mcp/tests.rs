@@ -10,7 +10,7 @@ use rmcp::transport::streamable_http_server::{
 };
 use tokio::{net::TcpListener, task::JoinHandle};
 
-use super::*;
+use super::{connection::Connection, *};
 use crate::tool::{Call, Error, RunFacts, Tool};
 use fake_server::FakeServer;
 
@@ -32,9 +32,12 @@ pub(crate) fn process(name: &str, args: &[&str]) -> ServerConfig {
 
 /// Serves over HTTP to those who have the token.
 async fn http_server() -> (ServerConfig, JoinHandle<()>) {
+    serve(FakeServer::default()).await
+}
+
+async fn serve(server: FakeServer) -> (ServerConfig, JoinHandle<()>) {
     // Installing it again is refused, which is as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let server = FakeServer::default();
     let service = StreamableHttpService::new(
         move || Ok(server.clone()),
         Arc::new(LocalSessionManager::default()),
@@ -166,6 +169,32 @@ async fn an_http_server_that_refuses_us_does_not_run() {
         headers.clear();
     }
     assert!(Fixture::new(config).server().listing().await.is_none());
+    serving.abort();
+}
+
+#[tokio::test]
+async fn what_a_server_says_when_it_does_not_start_is_told_without_secrets_and_cut() {
+    let refusal = format!("`Bearer t` may not\n{}", "x".repeat(10_000));
+    let (config, serving) = serve(FakeServer { list_refusal: Some(refusal.into()), ..FakeServer::default() }).await;
+    let fixture = Fixture::new(config);
+    let Servers { tasks, ending, .. } = &fixture.servers;
+    let error = Connection::start(fixture.server(), tasks, ending).await.map(drop).expect_err("it lists nothing");
+    let error = error.to_string();
+    assert!(error.contains("`<secret>` may not\\nxxx") && error.len() < 600, "{error}");
+    serving.abort();
+}
+
+#[tokio::test]
+async fn a_changed_list_that_does_not_come_is_not_waited_for_for_ever() {
+    let (config, serving) = serve(FakeServer { lists_once: true, ..FakeServer::default() }).await;
+    let fixture = Fixture::new(config);
+    fixture.call("grow", "{}").await.expect("it grows");
+    assert_eq!(fixture.call("wait_for_hang", "{}").await.as_deref(), Ok("it hangs"));
+    tokio::time::pause();
+    tokio::time::advance(START_TIMEOUT).await;
+    tokio::time::resume();
+    assert_eq!(fixture.call("wait_for_cancel", "{}").await.as_deref(), Ok("it was cancelled"));
+    assert_eq!(fixture.names().await.len(), 10, "the old list stays");
     serving.abort();
 }
 

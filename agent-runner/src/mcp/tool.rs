@@ -15,7 +15,7 @@ use crate::tool::{Call, Calling, Error, Tool};
 const MAX_REFUSAL_BYTES: usize = 4096;
 
 /// A tool as a server lists it.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) struct Listed {
     /// As the model sees it.
     pub(super) definition: FunctionTool,

@@ -19,11 +19,16 @@ const TOOLS: [&str; 10] =
 /// The server. Its clones are one server.
 #[derive(Clone, Default)]
 pub(crate) struct FakeServer {
-    facts: Arc<Facts>,
+    /// What is said instead of a list.
+    pub(crate) list_refusal: Option<Arc<str>>,
+    /// Whether no list comes after `grow`.
+    pub(crate) lists_once: bool,
+    pub(crate) facts: Arc<Facts>,
 }
 
+/// What has happened.
 #[derive(Default)]
-struct Facts {
+pub(crate) struct Facts {
     hangs: watch::Sender<bool>,
     cancelled: watch::Sender<bool>,
     grown: watch::Sender<bool>,
@@ -88,6 +93,13 @@ impl ServerHandler for FakeServer {
         request: Option<PaginatedRequestParams>,
         _: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
+        if let Some(refusal) = &self.list_refusal {
+            return Err(ErrorData::internal_error(refusal.to_string(), None));
+        }
+        if self.lists_once && *self.facts.grown.borrow() {
+            self.facts.hangs.send_replace(true);
+            std::future::pending::<()>().await;
+        }
         let from: usize = request.and_then(|request| request.cursor?.parse().ok()).unwrap_or(0);
         let names = self.names();
         let to = (from + 3).min(names.len());
