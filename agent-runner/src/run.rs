@@ -202,7 +202,8 @@ impl Run {
     }
 
     async fn toolbox(&mut self) -> Result<Toolbox, Failure> {
-        let own = self.shared.tools.for_run(&self.agent.id, &self.candidates[0].name).await;
+        let models = self.candidates.iter().map(|candidate| &candidate.name);
+        let own = self.shared.tools.for_run(&self.agent.id, models).await;
         let client = std::mem::take(&mut self.request.tools);
         Toolbox::new(own, client, self.request.tool_choice.take())
     }

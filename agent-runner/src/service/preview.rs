@@ -20,7 +20,8 @@ impl Service {
         check(&run)?;
         let shared = &self.inner.shared;
         let agent = self.agent(&run.agent_id)?;
-        let model = &self.candidates(agent, &run.model)?[0].name;
+        let candidates = self.candidates(agent, &run.model)?;
+        let model = &candidates[0].name;
         let transcript = if run.stateless {
             Transcript::default()
         } else {
@@ -34,7 +35,7 @@ impl Service {
             let new = prompt::new_messages(&mut run, transcript.message_count == 0);
             new.map_err(|failure| refused(&run.run_id, &failure))?
         };
-        let own = shared.tools.for_run(&agent.id, model).await;
+        let own = shared.tools.for_run(&agent.id, candidates.iter().map(|candidate| &candidate.name)).await;
         let toolbox = Toolbox::new(own, run.tools, run.tool_choice);
         let toolbox = toolbox.map_err(|failure| refused(&run.run_id, &failure))?;
         let tools = toolbox.definitions();

@@ -51,7 +51,7 @@ enum Profile {
 
 /// Which of the rules by provider hold for a model. There are only as many as the configuration has rules, however many
 /// models there are.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Variant {
     global: Option<String>,
     own: Option<String>,

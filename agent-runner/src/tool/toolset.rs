@@ -11,7 +11,7 @@ use shared::AgentId;
 
 use super::{
     Tool,
-    policy::{Policy, Variant},
+    policy::{Filter, Policy, Variant},
 };
 use crate::{
     agents::ModelName,
@@ -36,7 +36,8 @@ pub(crate) struct Toolset {
 struct AgentTools {
     builtin: Vec<Arc<dyn Tool>>,
     policy: Policy,
-    made: Mutex<HashMap<Variant, Made>>,
+    /// By what the models of a run differ in.
+    made: Mutex<HashMap<Vec<Variant>, Made>>,
 }
 
 /// A toolset and what it was made from.
@@ -57,17 +58,26 @@ impl Tools {
         Self { agents: may_have_tools.map(agent).collect(), servers, none: Arc::default() }
     }
 
-    /// The tools of an agent with a model. Servers that may have some are started; those that cannot be are left out.
-    pub(crate) async fn for_run(&self, agent_id: &AgentId, model: &ModelName) -> Arc<Toolset> {
+    /// The tools of an agent that every one of these models may use, so that a prompt stays as it is when another model
+    /// takes over, and none is offered what its provider's rules deny. Servers that may have some are started; those that
+    /// cannot be are left out.
+    pub(crate) async fn for_run(
+        &self,
+        agent_id: &AgentId,
+        models: impl IntoIterator<Item = &ModelName>,
+    ) -> Arc<Toolset> {
         let Some(agent) = self.agents.get(agent_id) else { return Arc::clone(&self.none) };
-        let variant = agent.policy.variant(model);
-        let filter = agent.policy.filter(&variant);
-        let servers: Vec<&Arc<Server>> =
-            self.servers.iter().filter(|server| filter.may_allow_server(server.name())).collect();
+        let mut variants: Vec<Variant> = models.into_iter().map(|model| agent.policy.variant(model)).collect();
+        variants.sort_unstable();
+        variants.dedup();
+        let filters: Vec<Filter<'_>> = variants.iter().map(|variant| agent.policy.filter(variant)).collect();
+        let may_have_tools =
+            |server: &&Arc<Server>| filters.iter().all(|filter| filter.may_allow_server(server.name()));
+        let servers: Vec<&Arc<Server>> = self.servers.iter().filter(may_have_tools).collect();
         let listings = future::join_all(servers.iter().map(|server| server.listing())).await;
         let versions = listings.iter().map(|listing| listing.as_ref().map(|listing| listing.version)).collect();
         let mut made = agent.made.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(made) = made.get(&variant).filter(|made| made.versions == versions) {
+        if let Some(made) = made.get(&variants).filter(|made| made.versions == versions) {
             return Arc::clone(&made.toolset);
         }
         let of_servers = servers.into_iter().zip(listings).flat_map(|(server, listing)| {
@@ -76,8 +86,9 @@ impl Tools {
             tools.iter().map(tool).collect::<Vec<_>>()
         });
         let tools = agent.builtin.iter().cloned().chain(of_servers);
-        let toolset = Arc::new(Toolset::new(tools.filter(|tool| filter.allows(&tool.definition().name))));
-        made.insert(variant, Made { versions, toolset: Arc::clone(&toolset) });
+        let tools = tools.filter(|tool| filters.iter().all(|filter| filter.allows(&tool.definition().name)));
+        let toolset = Arc::new(Toolset::new(tools));
+        made.insert(variants, Made { versions, toolset: Arc::clone(&toolset) });
         toolset
     }
 

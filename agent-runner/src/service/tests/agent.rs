@@ -9,10 +9,11 @@ use proto::{
     agent::v1::{FunctionTool, RunResponse, ToolCallDelta, ToolChoice, tool_choice::Mode},
     session::v1::ToolCall,
 };
+use serde_json::json;
 use tokio::sync::{Barrier, Notify};
 
 use super::{
-    fakes::{Dialogue, Setup},
+    fakes::{Dialogue, Setup, policy},
     *,
 };
 use crate::{
@@ -385,6 +386,25 @@ async fn another_model_answers_when_the_first_does_not() {
         // A provider that cools down is not asked; a request that was at fault says nothing of its provider.
         assert_eq!(first.asked().len() > asked_before, is_its_own_fault, "{:?}", class());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_model_that_takes_over_is_offered_nothing_that_it_may_not_use() {
+    let first = Dialogue::of([Script::failing([], || Error::Overloaded)]);
+    let second = Dialogue::of([calls(&["c1:secret"]), says("hello")]);
+    let tools = vec![fake("open", Does::Says("o")), fake("secret", Does::Says("s"))];
+    let rules = policy(json!({"profile": "full", "byProvider": {"other": {"deny": ["secret"]}}}));
+    let mut setup = Setup { tools, policy: rules, ..Setup::of(first.clone()) };
+    setup.models.push(("other", Arc::new(second.clone())));
+    let (mut client, _service) = setup.runner(&FakeStore::default());
+    assert_eq!(heard(&run(&mut client, request("r1")).await), "hello");
+    let asked = [first.asked(), second.asked()].concat();
+    for question in &asked {
+        let offered: Vec<&str> = question.tools.iter().map(|tool| &*tool.name).collect();
+        assert_eq!(offered, ["open"]);
+    }
+    let refusal = asked.last().and_then(|question| question.messages.last()).expect("the call has a result");
+    assert!(refusal.parts.iter().any(|part| format!("{part:?}").contains("Error: ")), "{refusal:?}");
 }
 
 #[tokio::test(start_paused = true)]

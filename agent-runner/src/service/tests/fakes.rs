@@ -310,6 +310,8 @@ pub(super) struct Setup {
     /// The models, by their provider; the first answers, the others are fallen back on. All are called `m`.
     pub(super) models: Vec<(&'static str, Arc<dyn Model>)>,
     pub(super) tools: Vec<Arc<dyn Tool>>,
+    /// Which of them which model may use.
+    pub(super) policy: Policy,
     pub(super) settings: Settings,
     pub(super) capacity: Capacity,
 }
@@ -320,6 +322,7 @@ impl Setup {
             name: "this runner".to_owned(),
             models: vec![("fake", Arc::new(model))],
             tools: Vec::new(),
+            policy: policy(serde_json::json!({"profile": "full"})),
             settings: settings(),
             capacity: Capacity { calls: MAX_CALLS, running: MAX_CALLS, waiting: 0 },
         }
@@ -344,7 +347,7 @@ impl Setup {
             failover: Failover::new(&models, patience),
             prompts: Prompts::new(Bootstrap::default(), TimeZone::UTC),
             tools: Tools::new(
-                [("main".parse().expect("a valid id"), self.tools, everything())],
+                [("main".parse().expect("a valid id"), self.tools, self.policy)],
                 Servers::new(Vec::new()),
             ),
             settings: self.settings,
@@ -357,9 +360,9 @@ impl Setup {
     }
 }
 
-/// The policy that lets every tool pass.
-fn everything() -> Policy {
-    let scope: Scope = serde_json::from_value(serde_json::json!({"profile": "full"})).expect("a valid block");
+/// The policy of a `tools` block.
+pub(super) fn policy(block: serde_json::Value) -> Policy {
+    let scope: Scope = serde_json::from_value(block).expect("a valid block");
     Policy::new(Some(&scope), None)
 }
 

@@ -38,7 +38,12 @@ fn tools(agents: &[(&str, Value)], servers: Servers) -> Tools {
 }
 
 async fn run(tools: &Tools, agent_id: &str, model: &str) -> Arc<Toolset> {
-    tools.for_run(&agent_id.parse().expect("an id"), &model.parse().expect("a model")).await
+    run_with(tools, agent_id, &[model]).await
+}
+
+async fn run_with(tools: &Tools, agent_id: &str, models: &[&str]) -> Arc<Toolset> {
+    let models: Vec<ModelName> = models.iter().map(|model| model.parse().expect("a model")).collect();
+    tools.for_run(&agent_id.parse().expect("an id"), &models).await
 }
 
 fn names(toolset: &Toolset) -> Vec<&str> {
@@ -61,6 +66,18 @@ async fn a_set_is_made_once_for_all_models_with_the_same_rules() {
     assert!(large.get("exec").is_some() && large.get("write").is_none());
     assert!(Arc::ptr_eq(&large, &run(&tools, "main", "large/b").await));
     assert_eq!(names(&*run(&tools, "main", "small/a").await), ["session_status"]);
+}
+
+#[tokio::test]
+async fn a_run_has_what_each_of_its_models_may_use() {
+    let by_provider = json!({"small": {"profile": "minimal"}, "large/b": {"deny": ["read", "mcp__*"]}});
+    let block = json!({"profile": "coding", "byProvider": by_provider});
+    // A server of which one of the models may use nothing is not started.
+    let tools = tools(&[("main", block)], Servers::new(vec![process("unused", &["silent"])]));
+    let both = run_with(&tools, "main", &["large/a", "large/b"]).await;
+    assert_eq!(names(&both), ["exec", "session_status"]);
+    assert!(Arc::ptr_eq(&both, &run_with(&tools, "main", &["large/b", "large/c", "large/a"]).await));
+    assert_eq!(names(&*run_with(&tools, "main", &["large/a", "large/b", "small/a"]).await), ["session_status"]);
 }
 
 #[tokio::test]
