@@ -164,7 +164,7 @@ impl Config {
             wait: Duration::from_millis(session.wait_ms),
             call_timeout: Duration::from_millis(store.call_timeout_ms),
         };
-        let tools = tools::load(document, environment, &agents)?;
+        let tools = tools::load(document, environment, &agents, &providers)?;
         Ok(Self {
             agents,
             providers,
@@ -178,6 +178,11 @@ impl Config {
             time_zone,
             tools,
         })
+    }
+
+    /// What can be used, but is not likely to be meant so.
+    pub fn warnings(&self) -> &[String] {
+        self.tools.warnings()
     }
 
     /// Where a runner of its own listens.

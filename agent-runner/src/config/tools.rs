@@ -18,13 +18,13 @@ use shared::{
     config::{Document, Environment},
 };
 
-use super::{Error, invalid};
+use super::{Error, invalid, providers::Provider};
 use crate::{
     agents::Agents,
     mcp::{Endpoint, ServerConfig, Servers},
     tool::{
         self, builtin,
-        policy::{Policy, Scope},
+        policy::{Known, Policy, Scope},
         toolset::Tools,
     },
     workspace::Workspace,
@@ -79,22 +79,35 @@ impl Default for ServerSection {
 }
 
 /// Reads `tools` and each agent's own `tools`.
-pub(super) fn load(document: &Document, environment: &Environment, agents: &Agents) -> Result<ToolsConfig, Error> {
+pub(super) fn load(
+    document: &Document,
+    environment: &Environment,
+    agents: &Agents,
+    providers: &BTreeMap<String, Provider>,
+) -> Result<ToolsConfig, Error> {
+    let servers: BTreeMap<String, ServerSection> = document.section("tools.mcp.servers")?;
+    let known = Known {
+        providers: providers.keys().map(String::as_str).collect(),
+        servers: servers.keys().map(String::as_str).collect(),
+    };
+    let check = |scope: &Scope, key: &str| {
+        let checked = scope.check(key, &known);
+        checked.map_err(|misnamed| Error::Invalid { key: misnamed.key, reason: misnamed.reason })
+    };
     // A `tools` block without anything in it cannot be told from none.
     let is_given = !document.section::<Map<String, Value>>("tools")?.is_empty();
-    let mut global = if is_given { Some(document.section::<Scope>("tools")?) } else { None };
-    let mut warnings = global.as_mut().map(|global| global.ignore_unknown("tools")).unwrap_or_default();
+    let global = if is_given { Some(document.section::<Scope>("tools")?) } else { None };
+    let mut warnings = global.as_ref().map(|global| check(global, "tools")).transpose()?.unwrap_or_default();
     let list: Vec<ListedAgent> = document.section::<AgentsSection>("agents")?.list;
     let mut own: HashMap<AgentId, Scope> = HashMap::new();
     for (index, ListedAgent { id, tools }) in list.into_iter().enumerate() {
-        if let Some(mut scope) = tools {
-            warnings.extend(scope.ignore_unknown(&format!("agents.list[{index}].tools")));
+        if let Some(scope) = tools {
+            warnings.extend(check(&scope, &format!("agents.list[{index}].tools"))?);
             own.insert(id, scope);
         }
     }
     let policy = |agent_id: &AgentId| (agent_id.clone(), Policy::new(global.as_ref(), own.get(agent_id)));
     let policies = agents.iter().map(|agent| policy(&agent.id)).collect();
-    let servers: BTreeMap<String, ServerSection> = document.section("tools.mcp.servers")?;
     let check = |(name, section): (String, ServerSection)| section.check(name, environment).transpose();
     let servers = servers.into_iter().filter_map(check).collect::<Result<_, Error>>()?;
     let builtin = tool::Settings::load(document, environment)?;
@@ -108,6 +121,11 @@ struct AgentsSection {
 }
 
 impl ToolsConfig {
+    /// What to tell the operator.
+    pub(super) fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
     /// Puts the tools of all agents together. Nothing is started yet, and no workspace is made.
     pub(super) fn build(mut self, agents: &Agents) -> Tools {
         for warning in &self.warnings {
@@ -210,7 +228,7 @@ mod tests {
         let sources = Sources { environment: environment.clone(), ..Sources::default() };
         let document =
             Document::from_text(text, Path::new("clawdbot.json"), &sources).map_err(|error| error.to_string())?;
-        load(&document, &environment, &agents()).map_err(|error| error.to_string())
+        load(&document, &environment, &agents(), &BTreeMap::new()).map_err(|error| error.to_string())
     }
 
     fn allows(config: &ToolsConfig, agent_id: &str, tool: &str) -> bool {
@@ -289,9 +307,14 @@ mod tests {
     }
 
     #[test]
-    fn an_allow_list_of_unknown_tools_is_told_of() {
-        let config = load_text(r#"{tools: {profile: "coding", allow: ["browser"]}}"#).expect("usable");
-        assert_eq!(config.warnings, ["tools.allow: ignored, since it names only unknown tools: browser"]);
-        assert!(allows(&config, "main", "read"));
+    fn what_has_no_effect_is_told_and_what_names_nothing_refused() {
+        let config = load_text(r#"{tools: {profile: "coding", alsoAllow: ["browser"]}}"#).expect("usable");
+        assert_eq!(config.warnings(), ["tools.alsoAllow[0]: without effect, since there is no `browser` here"]);
+        let own = r#"{agents: {list: [{id: "main", tools: {byProvider: {p: {deny: ["mcp__off__x"]}}}}]},
+            tools: {mcp: {servers: {off: {command: "x", enabled: false}}}}}"#;
+        let expected = "agents.list[0].tools.byProvider.p: without effect, since there is no model provider `p`";
+        assert_eq!(load_text(own).expect("usable").warnings(), [expected]);
+        let error = load_text(r#"{agents: {list: [{id: "main", tools: {deny: ["exce"]}}]}}"#).expect_err("no tool");
+        assert!(error.starts_with("agents.list[0].tools.deny[0]: there is no tool `exce`"), "{error}");
     }
 }

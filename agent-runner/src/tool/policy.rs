@@ -1,13 +1,16 @@
 //! Which tools an agent may use with a model: steps as in Clawdbot, each of which can only take tools away.
 
+mod check;
 mod pattern;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
 use self::pattern::{MCP_PREFIX, Pattern};
 use crate::agents::ModelName;
+
+pub(crate) use check::Known;
 
 /// What one agent may use, before its model is known.
 #[derive(Debug, Default)]
@@ -107,23 +110,6 @@ impl Policy {
 }
 
 impl Scope {
-    /// Empties the allow lists that name no tool there is, since such a list is more likely meant for another version
-    /// than to forbid everything, and returns what to tell the operator. `key` is the block's place.
-    pub(crate) fn ignore_unknown(&mut self, key: &str) -> Vec<String> {
-        let mut warnings = Vec::new();
-        let of_providers = self.by_provider.iter_mut();
-        let of_providers = of_providers.map(|(id, rules)| (format!("{key}.byProvider.{id}.allow"), &mut rules.allow));
-        for (key, allow) in [(format!("{key}.allow"), &mut self.allow)].into_iter().chain(of_providers) {
-            if !allow.is_empty() && !allow.iter().any(Pattern::is_known) {
-                let names: HashSet<String> = allow.drain(..).map(|pattern| pattern.to_string()).collect();
-                let mut names: Vec<String> = names.into_iter().collect();
-                names.sort();
-                warnings.push(format!("{key}: ignored, since it names only unknown tools: {}", names.join(", ")));
-            }
-        }
-        warnings
-    }
-
     /// The key of the rules for a model: that of the model itself is nearer than that of its provider.
     fn key_for(&self, model: &ModelName) -> Option<String> {
         let named = |wanted: &str| self.by_provider.keys().find(|key| key.trim().eq_ignore_ascii_case(wanted)).cloned();

@@ -104,6 +104,10 @@ async fn a_good_configuration_passes_its_check() {
     installation.configure(json!({"channels": {"telegram": {"enabled": true}}}));
     let output = clawdbot_with(&installation, &["config", "check"]).await;
     assert_eq!(output.status.code(), Some(0), "{output:?}");
+    installation.configure(json!({"tools": {"byProvider": {"stup": {"deny": ["read"]}}}}));
+    let output = clawdbot_with(&installation, &["config", "check"]).await;
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(stdout(&output).contains("tools.byProvider.stup: without effect"), "{output:?}");
 }
 
 #[tokio::test]
@@ -123,6 +127,7 @@ async fn a_bad_configuration_is_refused_by_its_key() {
         (json!({"log": {"format": "pretty"}}), vec!["log.format"]),
         (json!({"services": {"sessionStore": {"database": "mysql://db"}}}), vec!["services.sessionStore.database"]),
         (json!({"models": {"providers": {"stub": {"baseUrl": "ftp://h"}}}}), vec!["models.providers.stub.baseUrl"]),
+        (json!({"tools": {"deny": ["exce"]}}), vec!["tools.deny[0]", "exce", "exec"]),
         (
             json!({"services": {"agentRunner": {"lisen": "127.0.0.1:1"}}}),
             vec!["services.agentRunner.lisen", "did you mean", "listen"],

@@ -13,12 +13,46 @@ const SESSIONS: &[&str] = &["session_status"];
 const MEMORY: &[&str] = &["memory_search"];
 const WEB: &[&str] = &["web_fetch"];
 const NATIVE: [&[&str]; 5] = [FS, RUNTIME, SESSIONS, MEMORY, WEB];
+/// Tools of Clawdbot that there are not here. Its files may name them.
+const VACANT: [&str; 18] = [
+    "agents_list",
+    "browser",
+    "canvas",
+    "cron",
+    "gateway",
+    "image",
+    "memory_get",
+    "message",
+    "nodes",
+    "process",
+    "sessions_history",
+    "sessions_list",
+    "sessions_send",
+    "sessions_spawn",
+    "subagents",
+    "tts",
+    "web_search",
+    "whatsapp_login",
+];
 
 /// One entry of a list: a group, or a name in lower case that may have `*` in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Pattern {
     Group(Group),
     Name(String),
+}
+
+/// What an entry stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stands<'a> {
+    /// Tools that there are, or that an MCP server may have.
+    ForTools,
+    /// A tool that only Clawdbot has.
+    ForNoneHere,
+    /// A tool of an MCP server that there is not.
+    ForNoServer(&'a str),
+    /// Nothing.
+    ForNothing,
 }
 
 /// Tools that belong together.
@@ -66,10 +100,27 @@ impl Pattern {
         }
     }
 
-    /// Whether there is a tool, or may be one of an MCP server, that is meant.
-    pub(super) fn is_known(&self) -> bool {
-        let native = NATIVE.iter().copied().flatten().any(|name| self.matches(name));
-        native || matches!(self, Self::Group(_)) || self.may_match_from(MCP_PREFIX)
+    /// What is meant, where there are these MCP servers.
+    pub(super) fn stands(&self, servers: &[&str]) -> Stands<'_> {
+        let Self::Name(name) = self else { return Stands::ForTools };
+        if Self::native().any(|native| self.matches(native)) {
+            return Stands::ForTools;
+        }
+        if self.may_match_from(MCP_PREFIX) {
+            let server = name.strip_prefix(MCP_PREFIX).and_then(|rest| Some(rest.split_once("__")?.0));
+            return match server.filter(|server| !server.contains('*')) {
+                Some(server) if !servers.iter().any(|known| known.eq_ignore_ascii_case(server)) => {
+                    Stands::ForNoServer(server)
+                }
+                Some(_) | None => Stands::ForTools,
+            };
+        }
+        if VACANT.iter().any(|vacant| self.matches(vacant)) { Stands::ForNoneHere } else { Stands::ForNothing }
+    }
+
+    /// The names of all tools that no MCP server has.
+    pub(super) fn native() -> impl Iterator<Item = &'static str> {
+        NATIVE.into_iter().flatten().copied()
     }
 }
 

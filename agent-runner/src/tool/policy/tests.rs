@@ -18,11 +18,7 @@ const NAMES: [&str; 10] = [
 ];
 
 fn scope(block: Value) -> Option<Scope> {
-    (!block.is_null()).then(|| {
-        let mut scope: Scope = serde_json::from_value(block).expect("a valid block");
-        scope.ignore_unknown("tools");
-        scope
-    })
+    (!block.is_null()).then(|| serde_json::from_value(block).expect("a valid block"))
 }
 
 /// The names that pass, for the model `near/m/1`.
@@ -106,18 +102,9 @@ fn groups_and_wildcards_stand_for_many() {
 }
 
 #[test]
-fn an_allow_list_of_unknown_tools_is_ignored_and_told() {
-    check(json!({"allow": ["browser", "x*"]}), Value::Null, &format!("session_status {MCP}"));
+fn an_allow_list_of_tools_that_there_are_not_allows_nothing() {
+    check(json!({"allow": ["browser"]}), Value::Null, "");
     check(json!({"allow": ["browser", "mcp__gone__x"]}), Value::Null, "");
-    let block = json!({"allow": ["browser"], "byProvider": {"near": {"allow": ["canvas"]}}, "deny": ["browser"]});
-    let mut scope: Scope = serde_json::from_value(block).expect("a valid block");
-    assert_eq!(
-        scope.ignore_unknown("tools"),
-        [
-            "tools.allow: ignored, since it names only unknown tools: browser",
-            "tools.byProvider.near.allow: ignored, since it names only unknown tools: canvas",
-        ],
-    );
 }
 
 #[test]

@@ -19,10 +19,10 @@ pub(crate) fn check(sources: &Sources) -> anyhow::Result<()> {
     }
     LogSection::load(&document)?;
     admin::Config::load(&document)?;
-    agent_runner::Config::load(&document, &sources.environment)?;
+    let runner = agent_runner::Config::load(&document, &sources.environment)?;
     session_store::Config::load(&document)?;
     let mut out = io::stdout().lock();
-    for warning in document.warnings() {
+    for warning in document.warnings().iter().chain(runner.warnings()) {
         writeln!(out, "warning: {warning}")?;
     }
     match document.path() {
