@@ -1,6 +1,7 @@
 //! Tools of MCP servers: each server is a child process or an HTTP endpoint that the operator configured.
 
 mod connection;
+mod line_watch;
 mod listing;
 mod names;
 mod process;

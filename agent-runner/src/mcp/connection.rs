@@ -8,7 +8,7 @@ use std::{
 
 use reqwest::{header::HeaderMap, redirect};
 use rmcp::{
-    ClientHandler, RoleClient, ServiceExt,
+    ClientCacheConfig, ClientHandler, RoleClient, ServiceExt,
     model::{ClientCapabilities, ClientConfig, Implementation},
     service::{NotificationContext, Peer, RunningService},
     transport::{
@@ -24,6 +24,7 @@ use tokio_util::{
 
 use super::{
     Endpoint,
+    line_watch::{LineWatch, TooLong},
     listing::{Lister, Listing},
     process::Process,
     scrubber::Scrubber,
@@ -31,7 +32,7 @@ use super::{
 };
 
 /// The longest message that is taken from a server.
-const MAX_MESSAGE_BYTES: usize = 8 * 1024 * 1024;
+pub(super) const MAX_MESSAGE_BYTES: usize = 8 * 1024 * 1024;
 /// How long the closing of a connection may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a changed list is not asked for again, however often the server says that it has changed.
@@ -50,6 +51,8 @@ pub(super) enum StartError {
     /// Likewise.
     #[error("it does not list its tools: {0}")]
     List(String),
+    #[error("its list has a message of more than {MAX_MESSAGE_BYTES} bytes")]
+    ListTooLong,
     #[error("it took longer than {} s (tools.mcp.servers.{server}.startTimeoutSeconds)", timeout.as_secs())]
     Timeout { server: String, timeout: Duration },
     #[error("the runner is ending")]
@@ -60,6 +63,7 @@ pub(super) enum StartError {
 pub(super) struct Connection {
     peer: Peer<RoleClient>,
     listing: Mutex<Listing>,
+    too_long: TooLong,
     _ends: DropGuard,
 }
 
@@ -74,7 +78,7 @@ impl Connection {
         let scrubber = Scrubber::of(&config.endpoint);
         let changed = Arc::new(Notify::new());
         let client = Client { changed: Arc::clone(&changed) };
-        let (process, service) = match &config.endpoint {
+        let (process, too_long, service) = match &config.endpoint {
             Endpoint::Stdio { command, args, environment, cwd } => {
                 let mut command = Command::new(command);
                 command.args(args).env_clear().envs(environment);
@@ -82,21 +86,28 @@ impl Connection {
                     command.current_dir(cwd);
                 }
                 let (process, stdout, stdin) = Process::start(command, &config.name, tasks)?;
+                let (stdout, too_long) = LineWatch::new(stdout, MAX_MESSAGE_BYTES);
                 let transport = AsyncRwTransport::new_client(stdout, stdin).with_max_line_length(MAX_MESSAGE_BYTES);
-                (Some(process), client.serve(transport).await)
+                (Some(process), too_long, client.serve(transport).await)
             }
             Endpoint::Http { url, headers } => {
                 let transport = http(url.as_str(), headers).map_err(StartError::Http)?;
-                (None, client.serve(transport).await)
+                (None, TooLong::never(), client.serve(transport).await)
             }
         };
         let service = service.map_err(|error| StartError::Initialize(scrubber.scrub(&error)))?;
-        let tools = lister.list(service.peer()).await;
+        // The library would keep whole pages, for as long as the server says.
+        service.peer().set_response_cache_config(ClientCacheConfig::disabled()).await;
+        let tools = tokio::select! {
+            tools = lister.list(service.peer()) => tools,
+            () = too_long.next() => return Err(StartError::ListTooLong),
+        };
         let tools = tools.map_err(|error| StartError::List(scrubber.scrub(&error)))?;
         let end = ending.child_token();
         let connection = Arc::new(Self {
             peer: service.peer().clone(),
             listing: Mutex::new(Listing::new(tools)),
+            too_long,
             _ends: end.clone().drop_guard(),
         });
         let attendant = Attendant {
@@ -118,6 +129,11 @@ impl Connection {
     /// Whether its calls can only fail.
     pub(super) fn is_closed(&self) -> bool {
         self.peer.is_transport_closed()
+    }
+
+    /// Ends with the next message that is too long, of which nobody knows what it answers.
+    pub(super) fn too_long(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.too_long.next()
     }
 
     pub(super) fn listing(&self) -> Listing {

@@ -13,7 +13,7 @@ use tokio::time::{self, Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    ServerConfig,
+    Endpoint, ServerConfig,
     connection::{Connection, StartError},
     listing::{Lister, Listing},
 };
@@ -89,6 +89,10 @@ impl Server {
 
     pub(super) fn config(&self) -> &ServerConfig {
         &self.config
+    }
+
+    pub(super) fn is_http(&self) -> bool {
+        matches!(self.config.endpoint, Endpoint::Http { .. })
     }
 
     pub(super) fn lister(&self) -> &Arc<Lister> {

@@ -13,8 +13,19 @@ use rmcp::{
 use tokio::sync::watch;
 
 /// The tools at first, in pages of three. `grow` adds `grown`.
-const TOOLS: [&str; 10] =
-    ["echo", "fail", "refuse", "hang", "wait_for_hang", "wait_for_cancel", "die", "grow", "environment", "picture"];
+const TOOLS: [&str; 11] = [
+    "echo",
+    "fail",
+    "refuse",
+    "hang",
+    "wait_for_hang",
+    "wait_for_cancel",
+    "die",
+    "grow",
+    "environment",
+    "picture",
+    "too_long",
+];
 
 /// The server. Its clones are one server.
 #[derive(Clone, Default)]
@@ -64,6 +75,7 @@ impl FakeServer {
                 holds(&self.facts.cancelled).await;
                 Ok("it was cancelled".to_owned())
             }
+            "too_long" => Ok("x".repeat(9 * 1024 * 1024)),
             "die" => std::process::exit(3),
             "grow" => {
                 self.facts.grown.send_replace(true);
