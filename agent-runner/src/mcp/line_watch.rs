@@ -52,7 +52,7 @@ impl TooLong {
         next.mark_unchanged();
         async move {
             if next.changed().await.is_err() {
-                future::pending().await
+                future::pending::<()>().await;
             }
         }
     }

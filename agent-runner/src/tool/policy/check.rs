@@ -2,7 +2,7 @@
 
 use super::{
     Scope,
-    pattern::{Pattern, Stands},
+    pattern::{Meaning, Pattern},
 };
 
 /// What the rest of the configuration has names for.
@@ -59,15 +59,15 @@ fn lists(
     {
         for (index, pattern) in patterns.iter().enumerate() {
             let key = format!("{key}.{name}[{index}]");
-            match (pattern.stands(&known.servers), list) {
-                (Stands::ForTools, _) | (Stands::ForNoneHere, List::Deny) => {}
-                (Stands::ForNoneHere, List::Allow | List::AlsoAllow) => {
+            match (pattern.meaning(&known.servers), list) {
+                (Meaning::Tools, _) | (Meaning::ToolOfOthers, List::Deny) => {}
+                (Meaning::ToolOfOthers, List::Allow | List::AlsoAllow) => {
                     warnings.push(format!("{key}: without effect, since there is no `{pattern}` here"));
                 }
-                (Stands::ForNoServer(server), _) => {
+                (Meaning::ToolOfNoServer(server), _) => {
                     warnings.push(format!("{key}: without effect, since there is no MCP server `{server}`"));
                 }
-                (Stands::ForNothing, _) => {
+                (Meaning::Nothing, _) => {
                     let tools = Pattern::native().collect::<Vec<_>>().join(", ");
                     let reason = format!("there is no tool `{pattern}`; there are {tools} and `mcp__<server>__<tool>`");
                     return Err(Misnamed { key, reason });

@@ -44,15 +44,15 @@ pub(super) enum Pattern {
 
 /// What an entry stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stands<'a> {
+pub(super) enum Meaning<'a> {
     /// Tools that there are, or that an MCP server may have.
-    ForTools,
+    Tools,
     /// A tool that only Clawdbot has.
-    ForNoneHere,
+    ToolOfOthers,
     /// A tool of an MCP server that there is not.
-    ForNoServer(&'a str),
+    ToolOfNoServer(&'a str),
     /// Nothing.
-    ForNothing,
+    Nothing,
 }
 
 /// Tools that belong together.
@@ -101,21 +101,21 @@ impl Pattern {
     }
 
     /// What is meant, where there are these MCP servers.
-    pub(super) fn stands(&self, servers: &[&str]) -> Stands<'_> {
-        let Self::Name(name) = self else { return Stands::ForTools };
+    pub(super) fn meaning(&self, servers: &[&str]) -> Meaning<'_> {
+        let Self::Name(name) = self else { return Meaning::Tools };
         if Self::native().any(|native| self.matches(native)) {
-            return Stands::ForTools;
+            return Meaning::Tools;
         }
         if self.may_match_from(MCP_PREFIX) {
             let server = name.strip_prefix(MCP_PREFIX).and_then(|rest| Some(rest.split_once("__")?.0));
             return match server.filter(|server| !server.contains('*')) {
                 Some(server) if !servers.iter().any(|known| known.eq_ignore_ascii_case(server)) => {
-                    Stands::ForNoServer(server)
+                    Meaning::ToolOfNoServer(server)
                 }
-                Some(_) | None => Stands::ForTools,
+                Some(_) | None => Meaning::Tools,
             };
         }
-        if VACANT.iter().any(|vacant| self.matches(vacant)) { Stands::ForNoneHere } else { Stands::ForNothing }
+        if VACANT.iter().any(|vacant| self.matches(vacant)) { Meaning::ToolOfOthers } else { Meaning::Nothing }
     }
 
     /// The names of all tools that no MCP server has.
