@@ -1,5 +1,6 @@
 //! The seam behind which the agent's own tools live.
 
+mod blocking;
 pub(crate) mod builtin;
 mod function;
 pub(crate) mod policy;
@@ -13,6 +14,8 @@ use shared::AgentId;
 
 use crate::agents::ModelName;
 
+pub(crate) use blocking::Caller;
+use blocking::blocking;
 pub(crate) use settings::Settings;
 
 /// Something that the model can have done.
@@ -24,8 +27,8 @@ pub(crate) trait Tool: Send + Sync {
     /// their order as far as one of them is exclusive; the others go on together.
     fn is_exclusive(&self) -> bool;
 
-    /// Does it. Dropping the future stops the work behind it, down to processes and requests. How long it may take and how
-    /// much it may say is the caller's affair.
+    /// Does it. Dropping the future stops the work behind it: requests and processes at once, and work on files before it
+    /// changes anything, unless it is just about to. How long it may take and how much it may say is the caller's affair.
     fn call<'a>(&'a self, call: Call<'a>) -> Calling<'a>;
 }
 
@@ -64,9 +67,4 @@ impl Error {
     fn broken_off() -> Self {
         Self("the tool broke off; the log of the runner may say why".to_owned())
     }
-}
-
-/// Does what may block on a thread for such things.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err(Error::broken_off()))
 }

@@ -23,7 +23,8 @@ use crate::{
     agents::Agents,
     mcp::{Endpoint, ServerConfig, Servers},
     tool::{
-        self, builtin,
+        self,
+        builtin::Builtin,
         policy::{Known, Policy, Scope},
         toolset::Tools,
     },
@@ -133,16 +134,15 @@ impl ToolsConfig {
         }
         // Agents that share a folder share what keeps their changes apart.
         let mut workspaces: BTreeMap<&Path, Arc<Workspace>> = BTreeMap::new();
+        let builtin = Builtin::new(self.builtin);
         let mut with_tools = Vec::new();
         for agent in agents.iter() {
-            let builtin = match &agent.workspace {
-                Some(path) => {
-                    let workspace = workspaces.entry(path).or_insert_with(|| Arc::new(Workspace::new(path.clone())));
-                    builtin::all(workspace.clone(), &self.builtin)
-                }
-                None => Vec::new(),
-            };
-            with_tools.push((agent.id.clone(), builtin, self.policies.remove(&agent.id).unwrap_or_default()));
+            let policy = self.policies.remove(&agent.id).unwrap_or_default();
+            let workspace = agent
+                .workspace
+                .as_ref()
+                .map(|path| &*workspaces.entry(path).or_insert_with(|| Arc::new(Workspace::new(path.clone()))));
+            with_tools.push((agent.id.clone(), builtin.tools(workspace), policy));
         }
         Tools::new(with_tools, Servers::new(self.servers))
     }

@@ -78,6 +78,7 @@ mod tests {
             ("tools.fs.maxFileBytes", fs.max_file_bytes),
             ("tools.memory.maxFiles", memory.max_files as u64),
             ("tools.memory.maxBytes", memory.max_bytes),
+            ("tools.memory.maxConcurrent", memory.max_concurrent as u64),
         ];
         for (key, real) in real {
             assert_eq!(config::documented_default(key), Some(real.to_string().as_str()), "{key}");

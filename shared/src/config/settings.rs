@@ -204,6 +204,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting::new("tools.fs.maxFileBytes", Kind::Integer, "10485760", "largest file that `write`, `edit` and `apply_patch` make or change"),
     Setting::new("tools.memory.maxFiles", Kind::Integer, "1000", "files that `memory_search` reads at most"),
     Setting::new("tools.memory.maxBytes", Kind::Integer, "8388608", "bytes that it reads at most"),
+    Setting::new("tools.memory.maxConcurrent", Kind::Integer, "4", "searches of a runner that go on at a time; more wait"),
 
     Setting::new("session.leaseMs", Kind::Integer, "30000", "time without renewal after which a turn is given up"),
     Setting::new("session.waitMs", Kind::Integer, "30000", "time to wait for a session's turn"),

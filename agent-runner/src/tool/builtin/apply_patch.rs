@@ -55,7 +55,7 @@ Change files of the workspace with a patch; either all of it is applied or nothi
 
     async fn run(&self, arguments: Arguments, _: &RunFacts) -> Result<String, Error> {
         let (workspace, settings) = (self.workspace.clone(), self.settings);
-        blocking(move || {
+        blocking(move |_| {
             settings.check_size("the patch", arguments.input.len() as u128)?;
             let operations = parse(&arguments.input)?;
             let _change = workspace.change();

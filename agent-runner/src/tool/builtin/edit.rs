@@ -47,7 +47,7 @@ impl Function for Edit {
 
     async fn run(&self, arguments: Arguments, _: &RunFacts) -> Result<String, Error> {
         let (workspace, settings) = (self.workspace.clone(), self.settings);
-        blocking(move || {
+        blocking(move |_| {
             let Arguments { path, .. } = &arguments;
             let _change = workspace.change();
             let before = text(path, workspace.read(path, settings.max_file_bytes)?)?;

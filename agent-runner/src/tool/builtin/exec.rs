@@ -142,7 +142,7 @@ impl Function for Exec {
     async fn run(&self, arguments: Arguments, _: &RunFacts) -> Result<String, Error> {
         let Arguments { command, shell, cwd, timeout_seconds } = arguments;
         let (workspace, programs) = (self.workspace.clone(), self.programs.clone());
-        let (words, path, dir) = blocking(move || {
+        let (words, path, dir) = blocking(move |_| {
             let words = programs.choose(&command, shell)?;
             Ok((words, programs.path(), folder(&workspace, cwd.as_deref().unwrap_or("."))?))
         })

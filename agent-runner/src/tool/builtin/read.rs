@@ -55,7 +55,7 @@ impl Function for Read {
 
     async fn run(&self, arguments: Arguments, _: &RunFacts) -> Result<String, Error> {
         let (workspace, settings) = (self.workspace.clone(), self.settings);
-        blocking(move || {
+        blocking(move |_| {
             let Arguments { path, offset, limit } = arguments;
             match workspace.open(&path)? {
                 Opened::Folder(dir) => list(&dir, &path, settings),

@@ -20,7 +20,7 @@ impl Place {
         workspace.dir().expect("is made");
         fs::create_dir(folder.path().join("outside")).expect("makes a folder");
         fs::write(folder.path().join("outside/secret.md"), "secret tea").expect("writes");
-        Self { tools: all(workspace.clone(), settings), workspace, folder }
+        Self { tools: Builtin::new(settings.clone()).tools(Some(&workspace)), workspace, folder }
     }
 
     /// A path in the workspace.
@@ -66,13 +66,20 @@ fn names(settings: &Settings) -> Vec<String> {
 
 #[test]
 fn what_is_switched_off_is_not_offered() {
-    let always = ["read", "write", "edit", "apply_patch", "memory_search", "session_status"];
+    let files = ["read", "write", "edit", "apply_patch", "memory_search"];
     let mut settings = Settings::default();
-    assert_eq!(names(&settings), [always.as_slice(), &["web_fetch"]].concat());
+    assert_eq!(names(&settings), [files.as_slice(), &["session_status", "web_fetch"]].concat());
     settings.web_fetch.enabled = false;
-    assert_eq!(names(&settings), always);
+    assert_eq!(names(&settings), [files.as_slice(), &["session_status"]].concat());
     settings.exec.security = exec::Security::Full;
-    assert_eq!(names(&settings), [always.as_slice(), &["exec"]].concat());
+    assert_eq!(names(&settings), [files.as_slice(), &["exec", "session_status"]].concat());
+}
+
+#[test]
+fn without_a_workspace_there_is_what_needs_none() {
+    let tools = Builtin::new(Settings::default()).tools(None);
+    let names: Vec<_> = tools.iter().map(|tool| tool.definition().name.as_str()).collect();
+    assert_eq!(names, ["session_status", "web_fetch"]);
 }
 
 #[test]

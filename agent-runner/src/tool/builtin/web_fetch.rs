@@ -141,7 +141,7 @@ struct Page {
 
 async fn page(kind: Kind, body: Body, url: &Url, max_chars: usize) -> Result<Page, Error> {
     let (url, is_whole) = (url.clone(), body.is_whole);
-    blocking(move || {
+    blocking(move |_| {
         let text = kind.decode(&body.bytes);
         let mut page = match kind {
             Kind::Html(_) => html::read(&text, &url, max_chars),

@@ -44,7 +44,7 @@ impl Function for Write {
         let Arguments { path, content } = arguments;
         self.settings.check_size(&path, content.len() as u128)?;
         let workspace = self.workspace.clone();
-        blocking(move || {
+        blocking(move |_| {
             let _change = workspace.change();
             Staged::write(&workspace, &path, content.as_bytes(), None)?.commit()?;
             Ok(format!("wrote {} bytes to `{path}`", content.len()))

@@ -1,6 +1,9 @@
-//! Which passages of some texts fit a query best: BM25 over words, without regard to case.
+//! Which passages of some notes fit a query best: BM25 over words, without regard to case. Nothing is kept of a passage
+//! but where it is, and that only of the best, so that a search needs no more memory than its notes.
 
-use std::collections::HashMap;
+use std::iter;
+
+use crate::tool::{Caller, Error};
 
 /// How soon more of the same word counts no more.
 const SATURATION: f64 = 1.2;
@@ -8,103 +11,158 @@ const SATURATION: f64 = 1.2;
 const LENGTH_WEIGHT: f64 = 0.75;
 /// Where a passage without blank lines ends at the latest.
 const MAX_PASSAGE_BYTES: usize = 4096;
+/// How many different words of a query are looked for.
+const MAX_QUERY_WORDS: usize = 64;
 
-/// A piece of a file.
-#[derive(Debug, PartialEq)]
-pub(super) struct Passage {
+/// A file that is searched.
+#[derive(Debug)]
+pub(super) struct Note {
     pub(super) path: String,
-    /// Lines count from 1.
-    pub(super) first_line: usize,
-    pub(super) last_line: usize,
     pub(super) text: String,
 }
 
+/// A piece of a note.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Passage<'a> {
+    /// Lines count from 1.
+    pub(super) first_line: usize,
+    pub(super) last_line: usize,
+    /// From the first line to the last, blank ones between them too.
+    pub(super) text: &'a str,
+}
+
+/// A passage that fits a query.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Found<'a> {
+    pub(super) path: &'a str,
+    pub(super) passage: Passage<'a>,
+    score: f64,
+}
+
 /// Takes a text apart at its blank lines. A heading stays with what follows it.
-pub(super) fn passages(path: &str, text: &str) -> Vec<Passage> {
-    let mut passages: Vec<Passage> = Vec::new();
-    let mut open: Option<Passage> = None;
-    for (index, line) in text.lines().enumerate() {
-        let is_blank = line.trim().is_empty();
-        let is_heading = line.starts_with('#');
-        let ends = open.as_ref().is_some_and(|passage| {
-            let is_only_a_heading = passage.text.lines().all(|line| line.starts_with('#'));
-            ((is_blank || is_heading) && !is_only_a_heading) || passage.text.len() > MAX_PASSAGE_BYTES
-        });
-        if ends {
-            passages.extend(open.take());
-        }
-        if is_blank {
-            continue;
-        }
-        let passage = open.get_or_insert_with(|| Passage {
-            path: path.to_owned(),
-            first_line: index + 1,
-            last_line: index + 1,
-            text: String::new(),
-        });
-        if !passage.text.is_empty() {
-            passage.text.push('\n');
-        }
-        passage.text.push_str(line);
-        passage.last_line = index + 1;
-    }
-    passages.extend(open);
-    passages
-}
-
-/// The passages that hold a word of the query, best first.
-pub(super) fn rank<'a>(passages: &'a [Passage], query: &str) -> Vec<&'a Passage> {
-    let mut wanted = words(query).collect::<Vec<_>>();
-    wanted.sort();
-    wanted.dedup();
-    let counted: Vec<Counted> = passages.iter().map(|passage| Counted::new(&passage.text, &wanted)).collect();
-    let average = mean(counted.iter().map(|counted| counted.length));
-    let weights: Vec<f64> = (0..wanted.len())
-        .map(|word| weight(passages.len(), counted.iter().filter(|counted| counted.of(word) > 0).count()))
-        .collect();
-
-    let mut scored: Vec<(f64, &Passage)> = counted
-        .iter()
-        .zip(passages)
-        .filter(|(counted, _)| !counted.words.is_empty())
-        .map(|(counted, passage)| (counted.score(&weights, average), passage))
-        .collect();
-    scored.sort_by(|(left, left_passage), (right, right_passage)| {
-        let place = |passage: &Passage| (passage.path.clone(), passage.first_line);
-        right.total_cmp(left).then_with(|| place(left_passage).cmp(&place(right_passage)))
+fn passages(text: &str) -> impl Iterator<Item = Passage<'_>> {
+    let mut end = 0;
+    let lines = text.split_inclusive('\n').map(move |line| {
+        end += line.len();
+        (end, line)
     });
-    scored.into_iter().map(|(_, passage)| passage).collect()
-}
-
-/// How often a passage has the words of the query.
-struct Counted {
-    words: HashMap<usize, usize>,
-    length: usize,
-}
-
-impl Counted {
-    fn new(text: &str, wanted: &[String]) -> Self {
-        let mut counted = Self { words: HashMap::new(), length: 0 };
-        for word in words(text) {
-            counted.length += 1;
-            if let Ok(index) = wanted.binary_search(&word) {
-                *counted.words.entry(index).or_default() += 1;
+    let mut lines = iter::zip(1.., lines).peekable();
+    iter::from_fn(move || {
+        let (first_line, (mut end, first)) = lines.find(|(_, (_, line))| !is_blank(line))?;
+        let start = end - first.len();
+        let (mut last_line, mut is_only_headings) = (first_line, is_heading(first));
+        while let Some((number, (line_end, line))) = lines.next_if(|(_, (_, line))| {
+            let is_border = (is_blank(line) || is_heading(line)) && !is_only_headings;
+            !is_border && end - start <= MAX_PASSAGE_BYTES
+        }) {
+            if !is_blank(line) {
+                (last_line, end) = (number, line_end);
+                is_only_headings &= is_heading(line);
             }
         }
-        counted
+        Some(Passage { first_line, last_line, text: text[start..end].trim_end() })
+    })
+}
+
+fn is_blank(line: &str) -> bool {
+    line.trim().is_empty()
+}
+
+fn is_heading(line: &str) -> bool {
+    line.starts_with('#')
+}
+
+/// The passages that hold a word of the query, best first, and no more than that many.
+pub(super) fn rank<'a>(
+    notes: &'a [Note],
+    query: &str,
+    max_results: usize,
+    caller: &Caller,
+) -> Result<Vec<Found<'a>>, Error> {
+    let mut counter = Counter::new(query);
+    let (mut passage_count, mut word_count) = (0, 0);
+    let mut with_word = vec![0; counter.wanted.len()];
+    for note in notes {
+        for passage in passages(&note.text) {
+            caller.check()?;
+            counter.count(passage.text);
+            passage_count += 1;
+            word_count += counter.length;
+            iter::zip(&mut with_word, &counter.counts).for_each(|(with, count)| *with += usize::from(*count > 0));
+        }
+    }
+    let average = (float(word_count) / float(passage_count.max(1))).max(1.0);
+    let weights: Vec<f64> = with_word.into_iter().map(|with_word| weight(passage_count, with_word)).collect();
+
+    let mut best: Vec<Found<'_>> = Vec::with_capacity(max_results + 1);
+    for Note { path, text } in notes {
+        for passage in passages(text) {
+            caller.check()?;
+            counter.count(passage.text);
+            if counter.counts.iter().any(|count| *count > 0) {
+                let found = Found { path, passage, score: counter.score(&weights, average) };
+                let place = best.partition_point(|other| !found.is_better_than(other));
+                best.insert(place, found);
+                best.truncate(max_results);
+            }
+        }
+    }
+    Ok(best)
+}
+
+impl Found<'_> {
+    /// Of two that fit as well, the one that is named first.
+    fn is_better_than(&self, other: &Self) -> bool {
+        let place = |found: &Self| (found.path.to_owned(), found.passage.first_line);
+        other.score.total_cmp(&self.score).then_with(|| place(self).cmp(&place(other))).is_lt()
+    }
+}
+
+/// How often a passage has the words of a query. One is used for passage after passage.
+struct Counter {
+    /// Sorted.
+    wanted: Vec<String>,
+    counts: Vec<usize>,
+    /// How many words the passage has.
+    length: usize,
+    word: String,
+}
+
+impl Counter {
+    fn new(query: &str) -> Self {
+        let mut wanted: Vec<String> = Vec::new();
+        let mut word = String::new();
+        for written in words(query) {
+            lowercase(written, &mut word);
+            if wanted.len() == MAX_QUERY_WORDS {
+                break;
+            }
+            if let Err(place) = wanted.binary_search(&word) {
+                wanted.insert(place, word.clone());
+            }
+        }
+        Self { counts: vec![0; wanted.len()], wanted, length: 0, word }
     }
 
-    fn of(&self, word: usize) -> usize {
-        self.words.get(&word).copied().unwrap_or_default()
+    fn count(&mut self, text: &str) {
+        self.counts.fill(0);
+        self.length = 0;
+        for written in words(text) {
+            self.length += 1;
+            lowercase(written, &mut self.word);
+            if let Ok(index) = self.wanted.binary_search(&self.word) {
+                self.counts[index] += 1;
+            }
+        }
     }
 
     fn score(&self, weights: &[f64], average: f64) -> f64 {
         let length = 1.0 - LENGTH_WEIGHT + LENGTH_WEIGHT * float(self.length) / average;
-        let score = |(word, weight): (usize, &f64)| {
-            let count = float(self.of(word));
+        let score = |(count, weight): (&usize, &f64)| {
+            let count = float(*count);
             weight * count * (SATURATION + 1.0) / (count + SATURATION * length)
         };
-        weights.iter().enumerate().map(score).sum()
+        iter::zip(&self.counts, weights).map(score).sum()
     }
 }
 
@@ -114,13 +172,13 @@ fn weight(passages: usize, with_word: usize) -> f64 {
     (1.0 + (all - with + 0.5) / (with + 0.5)).ln()
 }
 
-fn words(text: &str) -> impl Iterator<Item = String> {
-    text.split(|character: char| !character.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_lowercase)
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|character: char| !character.is_alphanumeric()).filter(|word| !word.is_empty())
 }
 
-fn mean(numbers: impl ExactSizeIterator<Item = usize>) -> f64 {
-    let count = float(numbers.len().max(1));
-    (float(numbers.sum::<usize>()) / count).max(1.0)
+fn lowercase(word: &str, into: &mut String) {
+    into.clear();
+    into.extend(word.chars().flat_map(char::to_lowercase));
 }
 
 /// Exact for every number that bounded notes can reach.
@@ -131,30 +189,58 @@ fn float(number: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tool::blocking::waiting;
+
+    fn note(text: impl Into<String>) -> [Note; 1] {
+        [Note { path: "a".to_owned(), text: text.into() }]
+    }
+
+    /// The first lines of the passages that fit.
+    fn lines(notes: &[Note], query: &str, max_results: usize) -> Vec<usize> {
+        let (_waiting, caller) = waiting();
+        let found = rank(notes, query, max_results, &caller).expect("is waited for");
+        found.iter().map(|found| found.passage.first_line).collect()
+    }
 
     #[test]
     fn a_text_is_taken_apart_at_blank_lines_and_headings_stay_with_what_follows() {
-        let passage = |first_line, last_line, text: &str| Passage {
-            path: "a".to_owned(),
-            first_line,
-            last_line,
-            text: text.to_owned(),
-        };
-        let expected = [passage(1, 3, "# Tea\ngreen"), passage(5, 6, "black\nhot"), passage(7, 8, "## Cups\nblue")];
-        assert_eq!(passages("a", "# Tea\n\ngreen\n\nblack\nhot\n## Cups\nblue\n"), expected);
+        let passage = |first_line, last_line, text| Passage { first_line, last_line, text };
+        let expected = [passage(1, 3, "# Tea\n\ngreen"), passage(5, 6, "black\r\nhot"), passage(7, 8, "## Cups\nblue")];
+        let found: Vec<_> = passages("# Tea\n\ngreen\n\nblack\r\nhot\n## Cups\nblue\n").collect();
+        assert_eq!(found, expected);
+        assert_eq!(passages(" \n\n").next(), None);
+        assert!(passages(&"#\n".repeat(100_000)).all(|passage| passage.text.len() <= MAX_PASSAGE_BYTES + 2));
     }
 
     #[test]
     fn rare_words_and_short_passages_count_more() {
-        let text = "the dog sleeps\n\nthe cat and the dog and the bird and the mouse\n\nthe CAT\n\nnothing of that";
-        let passages = passages("a", text);
-        let check = |query: &str, expected: &[usize]| {
-            let lines: Vec<usize> = rank(&passages, query).iter().map(|passage| passage.first_line).collect();
-            assert_eq!(lines, expected, "{query}");
-        };
+        let notes =
+            note("the dog sleeps\n\nthe cat and the dog and the bird and the mouse\n\nthe CAT\n\nnothing of that");
+        let check = |query: &str, expected: &[usize]| assert_eq!(lines(&notes, query, 9), expected, "{query}");
         check("cat", &[5, 3]);
         check("the Cat!", &[5, 3, 1]);
         check("elephant", &[]);
         check("", &[]);
+        assert_eq!(lines(&notes, "the Cat!", 2), [5, 3]);
+    }
+
+    #[test]
+    fn of_many_passages_that_fit_only_the_best_are_kept() {
+        let notes = note(format!("{}tea tea", "tea or coffee\n\n".repeat(100_000)));
+        assert_eq!(lines(&notes, "tea", 3), [200_001, 1, 3]);
+    }
+
+    #[test]
+    fn only_so_many_words_of_a_query_count() {
+        let words: Vec<String> = (0..=MAX_QUERY_WORDS).map(|number| format!("word{number}")).collect();
+        let notes = note(format!("{}\n\n{}", words[MAX_QUERY_WORDS], words[MAX_QUERY_WORDS - 1]));
+        assert_eq!(lines(&notes, &words.join(" "), 9), [3]);
+    }
+
+    #[test]
+    fn a_search_that_nobody_waits_for_ends() {
+        let (waiting, caller) = waiting();
+        drop(waiting);
+        rank(&note("tea"), "tea", 1, &caller).expect_err("is not waited for");
     }
 }

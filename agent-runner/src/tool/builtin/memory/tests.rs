@@ -1,9 +1,13 @@
 use std::{fs, os::unix::fs::symlink};
 
+use futures_util::FutureExt as _;
 use serde_json::json;
 
 use super::*;
-use crate::tool::{Settings as ToolSettings, builtin::tests::Place};
+use crate::tool::{
+    Settings as ToolSettings,
+    builtin::tests::{Place, run_facts},
+};
 
 #[tokio::test]
 async fn the_notes_are_searched_and_nothing_else() {
@@ -44,4 +48,17 @@ async fn only_so_many_notes_are_read() {
         assert_eq!(found.matches("tea tea").count(), usize::from(memory.max_files == 2) + 1, "{found}");
         assert!(found.ends_with("`tools.memory.maxBytes`)]"), "{found}");
     }
+}
+
+#[tokio::test]
+async fn only_so_many_searches_go_on_at_a_time() {
+    let place = Place::new(&ToolSettings::default());
+    let searches = Arc::new(Semaphore::new(1));
+    let search = MemorySearch::new(place.workspace.clone(), Settings::default(), searches.clone());
+    let (run, arguments) = (run_facts(), Arguments { query: "tea".to_owned(), max_results: None });
+    let first = searches.try_acquire().expect("none goes on");
+    let mut second = Box::pin(search.run(arguments, &run));
+    assert_eq!((&mut second).now_or_never(), None);
+    drop(first);
+    assert_eq!(second.await.as_deref(), Ok("no note fits"));
 }
