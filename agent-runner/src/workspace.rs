@@ -1,14 +1,14 @@
 //! An agent's own folder, which its tools cannot leave: everything in it is opened relative to a handle of the folder,
 //! so that neither symbolic links, nor `..`, nor a folder that is exchanged in between lead out of it.
 
-mod staged;
+mod change;
 
 use std::{
     fs::DirBuilder,
     io::{self, Read as _},
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
     path::{Component, Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use cap_std::{
@@ -19,7 +19,7 @@ use rustix::fs::OFlags;
 
 use crate::tool::Error;
 
-pub(crate) use staged::Staged;
+pub(crate) use change::Change;
 
 /// A workspace; made when a tool first needs it.
 #[derive(Debug)]
@@ -49,10 +49,10 @@ impl Workspace {
         &self.path
     }
 
-    /// The handle of the folder. A folder that has been removed is made anew.
+    /// The handle of the folder. One that has been removed is made anew, and one that was put in its place is taken.
     pub(crate) fn dir(&self) -> Result<Arc<Dir>, Error> {
         let mut kept = self.dir.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(dir) = kept.as_ref().filter(|dir| is_linked(dir)) {
+        if let Some(dir) = kept.as_ref().filter(|dir| is_at(dir, &self.path)) {
             return Ok(dir.clone());
         }
         let made = DirBuilder::new().recursive(true).mode(0o700).create(&self.path);
@@ -62,9 +62,10 @@ impl Workspace {
         Ok(dir)
     }
 
-    /// Has the caller be the only tool that changes files, so that what it has read is what it replaces.
-    pub(crate) fn change(&self) -> MutexGuard<'_, ()> {
-        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Begins a change. Until it ends the caller is the only tool that changes files, so that what it reads meanwhile is
+    /// what it replaces.
+    pub(crate) fn change(&self) -> Result<Change<'_>, Error> {
+        Change::new(self, self.changes.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Takes a path of the model's as one relative to the folder; no check that it stays inside, which the handle sees
@@ -76,7 +77,7 @@ impl Workspace {
         let given = Path::new(path);
         let inside =
             if given.is_absolute() { given.strip_prefix(&self.path).map_err(|_| outside(path))? } else { given };
-        let plain: PathBuf = inside.components().filter(|component| *component != Component::CurDir).collect();
+        let plain = plain(inside);
         Ok(if plain.as_os_str().is_empty() { PathBuf::from(".") } else { plain })
     }
 
@@ -120,10 +121,27 @@ impl Workspace {
         Ok(Some(metadata.permissions()))
     }
 
+    /// Where a file that is to be made will be, without symbolic links.
+    pub(crate) fn place_of_new(&self, path: &str) -> Result<PathBuf, Error> {
+        let (dir, given) = (self.dir()?, self.relative(path)?);
+        for folder in given.ancestors().skip(1) {
+            let rest = given.strip_prefix(folder).expect("an ancestor of a path is its beginning");
+            match dir.canonicalize(Path::new(".").join(folder)) {
+                Ok(folder) => {
+                    change::refuse_upward(rest, path)?;
+                    return Ok(plain(&folder.join(rest)));
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(refusal("find the folder of", path, &error)),
+            }
+        }
+        Err(Error(format!("`{path}` does not name a file")))
+    }
+
     /// The path of an existing file or folder without symbolic links; `None` when there is nothing.
     pub(crate) fn resolve(&self, path: &str) -> Result<Option<PathBuf>, Error> {
         match self.dir()?.canonicalize(self.relative(path)?) {
-            Ok(resolved) => Ok(Some(resolved)),
+            Ok(resolved) => Ok(Some(plain(&resolved))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(refusal("find", path, &error)),
         }
@@ -147,6 +165,11 @@ pub(crate) fn open(dir: &Dir, path: &Path, shown: &str) -> Result<Opened, Error>
     Ok(Opened::File(file, metadata.len()))
 }
 
+/// A path without `.` in it.
+fn plain(path: &Path) -> PathBuf {
+    path.components().filter(|component| *component != Component::CurDir).collect()
+}
+
 /// Why something could not be done to a path, in words.
 pub(crate) fn refusal(verb: &str, path: &str, error: &io::Error) -> Error {
     let is_escape = error.kind() == io::ErrorKind::PermissionDenied && error.raw_os_error().is_none();
@@ -165,9 +188,11 @@ fn reason(error: &io::Error) -> String {
     }
 }
 
-/// Whether a folder still has a name.
-fn is_linked(dir: &Dir) -> bool {
-    dir.try_clone().and_then(|dir| dir.into_std_file().metadata()).is_ok_and(|metadata| metadata.nlink() > 0)
+/// Whether a folder is still the one at a path.
+fn is_at(dir: &Dir, path: &Path) -> bool {
+    let identity = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
+    let kept = dir.try_clone().and_then(|dir| dir.into_std_file().metadata()).map(identity);
+    kept.is_ok_and(|kept| std::fs::metadata(path).map(identity).is_ok_and(|found| found == kept))
 }
 
 #[cfg(test)]

@@ -16,6 +16,21 @@ fn workspace() -> (TempDir, Workspace) {
     (folder, workspace)
 }
 
+fn write(workspace: &Workspace, path: &str, content: &[u8]) -> Result<(), Error> {
+    let mut change = workspace.change()?;
+    change.write(path, content, None)?;
+    change.commit()
+}
+
+/// The names in a workspace.
+fn files(workspace: &Workspace) -> Vec<String> {
+    let entries = fs::read_dir(workspace.path()).expect("is there");
+    let name = |entry: io::Result<fs::DirEntry>| entry.expect("is there").file_name().into_string().expect("is text");
+    let mut names: Vec<String> = entries.map(name).collect();
+    names.sort();
+    names
+}
+
 #[test]
 fn the_folder_is_made_for_its_owner_alone_and_made_again_when_it_is_gone() {
     let (_folder, workspace) = workspace();
@@ -24,7 +39,7 @@ fn the_folder_is_made_for_its_owner_alone_and_made_again_when_it_is_gone() {
     let mode = fs::metadata(workspace.path()).expect("is there").permissions().mode();
     assert_eq!(mode & 0o777, 0o700);
     fs::remove_dir(workspace.path()).expect("is removed");
-    Staged::write(&workspace, "a.md", b"x", None).expect("is made again").commit().expect("is put in place");
+    write(&workspace, "a.md", b"x").expect("is made again");
     assert_eq!(fs::read(workspace.path().join("a.md")).expect("is there"), b"x");
 }
 
@@ -51,8 +66,65 @@ fn a_path_is_taken_as_relative_and_an_absolute_one_only_below_the_workspace() {
 #[test]
 fn what_is_dropped_before_it_is_put_in_place_leaves_nothing_behind() {
     let (_folder, workspace) = workspace();
-    drop(Staged::write(&workspace, "a.md", b"x", None).expect("is staged"));
-    assert_eq!(fs::read_dir(workspace.path()).expect("is there").count(), 0);
+    let mut change = workspace.change().expect("begins");
+    change.write("a/b/c.md", b"x", None).expect("is staged");
+    change.write("a/d.md", b"x", None).expect("is staged");
+    drop(change);
+    assert_eq!(files(&workspace), Vec::<String>::new());
+}
+
+#[test]
+fn a_folder_that_is_put_in_the_place_of_the_workspace_is_the_workspace() {
+    let (folder, workspace) = workspace();
+    write(&workspace, "old.md", b"x").expect("is written");
+    fs::rename(workspace.path(), folder.path().join("elsewhere")).expect("is moved");
+    fs::create_dir(workspace.path()).expect("is made");
+    write(&workspace, "new.md", b"x").expect("is written");
+    assert_eq!(files(&workspace), ["new.md"]);
+}
+
+#[test]
+fn a_change_of_which_a_step_fails_is_undone() {
+    let (_folder, workspace) = workspace();
+    write(&workspace, "a", b"old").expect("is written");
+    write(&workspace, "gone", b"old").expect("is written");
+    fs::set_permissions(workspace.path().join("a"), fs::Permissions::from_mode(0o751)).expect("is set");
+    let before = files(&workspace);
+    let check = |sabotage: &dyn Fn(), repair: &dyn Fn()| {
+        let mut change = workspace.change().expect("begins");
+        change.write("a", b"new", None).expect("is staged");
+        change.write("folder/new", b"new", None).expect("is staged");
+        change.remove("gone").expect("is there");
+        change.write("b", b"new", None).expect("is staged");
+        change.remove("last").expect("is looked for later");
+        sabotage();
+        change.commit().expect_err("cannot be made");
+        repair();
+        assert_eq!(files(&workspace), before);
+        for name in ["a", "gone"] {
+            assert_eq!(fs::read(workspace.path().join(name)).expect("is there"), b"old", "{name}");
+        }
+        assert_eq!(fs::metadata(workspace.path().join("a")).expect("is there").permissions().mode() & 0o777, 0o751);
+    };
+    let at = |name: &str| workspace.path().join(name);
+    // What is to be deleted is not there; what is to be written is a folder by now.
+    check(&|| {}, &|| {});
+    check(&|| fs::create_dir(at("b")).expect("is made"), &|| fs::remove_dir(at("b")).expect("is removed"));
+    check(&|| fs::create_dir(at("last")).expect("is made"), &|| fs::remove_dir(at("last")).expect("is removed"));
+}
+
+#[test]
+fn a_change_leaves_nothing_but_its_files() {
+    let (_folder, workspace) = workspace();
+    write(&workspace, "a", b"old").expect("is written");
+    write(&workspace, "gone", b"old").expect("is written");
+    let mut change = workspace.change().expect("begins");
+    change.write("a", b"new", None).expect("is staged");
+    change.write("b", b"new", None).expect("is staged");
+    change.remove("gone").expect("is there");
+    change.commit().expect("is made");
+    assert_eq!(files(&workspace), ["a", "b"]);
+    assert_eq!(fs::read(workspace.path().join("a")).expect("is there"), b"new");
 }
 
 /// A thread exchanges a folder for a link out of the workspace and back, as fast as it can, while files are read and
@@ -86,8 +158,7 @@ fn a_folder_that_is_exchanged_for_a_link_leads_nowhere_else() {
                 Err(_) => refused += 1,
             }
             if round % 20 == 0 {
-                let staged = Staged::write(&workspace, "name/file", b"inside", None);
-                written += usize::from(staged.and_then(Staged::commit).is_ok());
+                written += usize::from(write(&workspace, "name/file", b"inside").is_ok());
             }
         }
         is_over.store(true, Ordering::Relaxed);

@@ -10,8 +10,8 @@ use serde::Deserialize;
 
 use super::files::{Settings, text};
 use crate::{
-    tool::{Error, RunFacts, blocking, function::Function},
-    workspace::{Staged, Workspace, refusal},
+    tool::{Caller, Error, RunFacts, blocking, function::Function},
+    workspace::{Change, Workspace},
 };
 use parse::{Operation, parse};
 
@@ -55,13 +55,16 @@ Change files of the workspace with a patch; either all of it is applied or nothi
 
     async fn run(&self, arguments: Arguments, _: &RunFacts) -> Result<String, Error> {
         let (workspace, settings) = (self.workspace.clone(), self.settings);
-        blocking(move |_| {
+        blocking(move |caller| {
             settings.check_size("the patch", arguments.input.len() as u128)?;
             let operations = parse(&arguments.input)?;
-            let _change = workspace.change();
+            let change = workspace.change()?;
             let mut plan = Plan { workspace: &workspace, settings, touched: BTreeSet::new(), steps: Vec::new() };
-            operations.iter().try_for_each(|operation| plan.add(operation))?;
-            plan.carry_out()
+            for operation in &operations {
+                caller.check()?;
+                plan.add(operation)?;
+            }
+            plan.carry_out(change, caller)
         })
         .await
     }
@@ -128,38 +131,39 @@ impl<'a> Plan<'a> {
         if self.workspace.exists(path)? {
             return Err(Error(format!("`{path}` exists; update it, or delete it first")));
         }
-        self.claim(path, self.workspace.relative(path)?)
+        self.claim(path, self.workspace.place_of_new(path)?)
     }
 
+    /// Refuses a place that another step needs, as a file or as a folder.
     fn claim(&mut self, path: &str, place: PathBuf) -> Result<(), Error> {
-        if !self.touched.insert(place) {
+        if self.touched.contains(&place) {
             return Err(Error(format!("the patch names `{path}` twice")));
         }
+        if self.touched.iter().any(|other| other.starts_with(&place) || place.starts_with(other)) {
+            return Err(Error(format!("the patch has `{path}` as a file and as a folder")));
+        }
+        self.touched.insert(place);
         Ok(())
     }
 
-    /// Writes everything beside its place first; only then anything changes.
-    fn carry_out(self) -> Result<String, Error> {
-        let mut staged = Vec::new();
-        for step in &self.steps {
-            if let Some((path, content)) = &step.write {
-                let permissions = if step.remove { self.workspace.permissions(step.path)? } else { None };
-                staged.push(Staged::write(self.workspace, path, content.as_bytes(), permissions)?);
-            }
-        }
-        staged.into_iter().try_for_each(Staged::commit)?;
-        let dir = self.workspace.dir()?;
+    fn carry_out(self, mut change: Change<'_>, caller: &Caller) -> Result<String, Error> {
         let mut told = String::new();
         for Step { verb, path, write, remove } in &self.steps {
+            caller.check()?;
+            if let Some((target, content)) = write {
+                let permissions = if *remove { self.workspace.permissions(path)? } else { None };
+                change.write(target, content.as_bytes(), permissions)?;
+            }
             if *remove {
-                let removed = dir.remove_file(self.workspace.relative(path)?);
-                removed.map_err(|error| refusal("delete", path, &error))?;
+                change.remove(path)?;
             }
             let _ = match write {
                 Some((target, _)) if target != path => writeln!(told, "{verb} `{path}` to `{target}`"),
                 Some(_) | None => writeln!(told, "{verb} `{path}`"),
             };
         }
+        caller.check()?;
+        change.commit()?;
         Ok(told.trim_end().to_owned())
     }
 }

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::files::{Settings, text};
 use crate::{
     tool::{Error, RunFacts, blocking, function::Function},
-    workspace::{Staged, Workspace},
+    workspace::Workspace,
 };
 
 /// Edits files of a workspace.
@@ -47,12 +47,15 @@ impl Function for Edit {
 
     async fn run(&self, arguments: Arguments, _: &RunFacts) -> Result<String, Error> {
         let (workspace, settings) = (self.workspace.clone(), self.settings);
-        blocking(move |_| {
+        blocking(move |caller| {
             let Arguments { path, .. } = &arguments;
-            let _change = workspace.change();
+            let mut change = workspace.change()?;
+            caller.check()?;
             let before = text(path, workspace.read(path, settings.max_file_bytes)?)?;
             let (after, count) = replace(&arguments, &before, settings)?;
-            Staged::write(&workspace, path, after.as_bytes(), None)?.commit()?;
+            change.write(path, after.as_bytes(), None)?;
+            caller.check()?;
+            change.commit()?;
             let places = if count == 1 { "1 place".to_owned() } else { format!("{count} places") };
             Ok(format!("changed {places} in `{path}`"))
         })

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::files::Settings;
 use crate::{
     tool::{Error, RunFacts, blocking, function::Function},
-    workspace::{Staged, Workspace},
+    workspace::Workspace,
 };
 
 /// Writes files of a workspace.
@@ -44,9 +44,12 @@ impl Function for Write {
         let Arguments { path, content } = arguments;
         self.settings.check_size(&path, content.len() as u128)?;
         let workspace = self.workspace.clone();
-        blocking(move |_| {
-            let _change = workspace.change();
-            Staged::write(&workspace, &path, content.as_bytes(), None)?.commit()?;
+        blocking(move |caller| {
+            let mut change = workspace.change()?;
+            caller.check()?;
+            change.write(&path, content.as_bytes(), None)?;
+            caller.check()?;
+            change.commit()?;
             Ok(format!("wrote {} bytes to `{path}`", content.len()))
         })
         .await

@@ -103,7 +103,8 @@ async fn a_patch_of_which_a_part_does_not_fit_changes_nothing() {
     symlink(place.outside(""), place.inside("dir")).expect("links");
     symlink(place.outside("new.md"), place.inside("dangling")).expect("links");
     fs::create_dir(place.inside("folder")).expect("is made");
-    let good = "*** Update File: a\n-two\n+2\n*** Add File: new\n+x";
+    symlink("folder", place.inside("link")).expect("links");
+    let good = "*** Update File: a\n-two\n+2\n*** Add File: new\n+x\n*** Add File: deep/er/new\n+x";
     let outside = place.outside("new.md");
     let absolute = format!("*** Update File: b\n*** Move to: {}\n-three\n+3", outside.display());
     for bad in [
@@ -117,6 +118,15 @@ async fn a_patch_of_which_a_part_does_not_fit_changes_nothing() {
         "*** Add File: folder\n+x",
         "*** Add File: new\n+x",
         "*** Add File: ./new\n+x",
+        "*** Add File: new/below\n+x",
+        "*** Add File: deep\n+x",
+        "*** Add File: deep/er\n+x",
+        "*** Add File: folder/../new\n+x",
+        "*** Add File: none/../new\n+x",
+        "*** Add File: none/../other\n+x",
+        "*** Add File: none/../../outside/new.md\n+x",
+        "*** Add File: link/new\n+x\n*** Add File: folder/new\n+x",
+        "*** Add File: none/..\n+x",
         "*** Add File: dir/new.md\n+x",
         "*** Add File: dangling\n+x",
         "*** Add File: ../outside/new.md\n+x",
@@ -142,7 +152,8 @@ async fn a_patch_of_which_a_part_does_not_fit_changes_nothing() {
             .map(|entry| entry.expect("is there").file_name())
             .collect();
         names.sort();
-        assert_eq!(names, ["a", "b", "dangling", "dir", "folder"], "{bad}");
+        assert_eq!(names, ["a", "b", "dangling", "dir", "folder", "link"], "{bad}");
+        assert_eq!(fs::read_dir(place.inside("folder")).expect("is there").count(), 0, "{bad}");
         place.assert_untouched();
     }
 }

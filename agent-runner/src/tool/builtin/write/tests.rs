@@ -68,6 +68,7 @@ async fn nothing_outside_the_workspace_is_written() {
         "dir/a/new.md",
         "../outside/new.md",
         "a/../../outside/new.md",
+        "a/b/../../../outside/new.md",
         absolute,
         &format!("root{absolute}"),
         &format!("/proc/self/root{absolute}"),
@@ -77,6 +78,7 @@ async fn nothing_outside_the_workspace_is_written() {
         place.call("edit", edit).await.expect_err(path);
     }
     place.assert_untouched();
+    assert!(!place.inside("a").exists(), "a refused call makes no folder");
 }
 
 #[tokio::test]
