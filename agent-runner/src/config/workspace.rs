@@ -1,6 +1,9 @@
 //! Which folder is an agent's workspace.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Component, Path, PathBuf},
+};
 
 use serde::Deserialize;
 use shared::{
@@ -17,15 +20,16 @@ pub(super) struct Workspaces<'a> {
     /// That of the default agent.
     default: &'a str,
     home: Option<&'a Path>,
-    /// Where the configuration file is.
-    folder: Option<&'a Path>,
+    /// The configuration file.
+    file: Option<&'a Path>,
+    state_dir: &'a Path,
 }
 
 impl<'a> Workspaces<'a> {
     /// `default` is `agents.defaults.workspace`.
     pub(super) fn new(default: &'a str, document: &'a Document, environment: &'a Environment) -> Self {
-        let folder = document.path().and_then(Path::parent);
-        Self { default: default.trim(), home: environment.get("HOME").map(Path::new), folder }
+        let (file, state_dir) = (document.path(), document.state_dir());
+        Self { default: default.trim(), home: environment.get("HOME").map(Path::new), file, state_dir }
     }
 
     /// The agent's own, as it is `configured`; else as upstream has it: the default agent's is `agents.defaults.workspace`
@@ -42,7 +46,20 @@ impl<'a> Workspaces<'a> {
         Ok(self.home.map(|home| home.join(name)))
     }
 
+    /// Where a configured path leads. A folder that holds our own secrets is none for the tools of a model.
     fn resolve(&self, key: &str, path: &str) -> Result<PathBuf, Error> {
+        let folder = self.locate(key, path)?;
+        let holds = |what: &Path| real(what).starts_with(real(&folder));
+        let held = match self.file {
+            Some(file) if holds(file) => "the configuration file",
+            Some(_) | None if holds(self.state_dir) => "the state folder",
+            Some(_) | None => return Ok(folder),
+        };
+        let reason = format!("`{path}` holds {held}, which the agent's tools must not reach; take a folder of its own");
+        Err(Error::Invalid { key: key.to_owned(), reason })
+    }
+
+    fn locate(&self, key: &str, path: &str) -> Result<PathBuf, Error> {
         let invalid = |reason: &str| Error::Invalid { key: key.to_owned(), reason: format!("`{path}` {reason}") };
         let in_home = match path.strip_prefix('~') {
             Some("") => Some(""),
@@ -56,9 +73,30 @@ impl<'a> Workspaces<'a> {
         if Path::new(path).is_absolute() {
             return Ok(path.into());
         }
-        let folder = self.folder.ok_or_else(|| invalid("is relative, but there is no configuration file"))?;
+        let folder = self
+            .file
+            .and_then(Path::parent)
+            .ok_or_else(|| invalid("is relative, but there is no configuration file"))?;
         Ok(folder.join(path))
     }
+}
+
+/// A path without symbolic links and `..`, as far as it is there.
+fn real(path: &Path) -> PathBuf {
+    let mut real = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::ParentDir => {
+                real.pop();
+            }
+            Component::CurDir => {}
+            Component::Normal(_) | Component::RootDir | Component::Prefix(_) => {
+                real.push(component);
+                real = fs::canonicalize(&real).unwrap_or(real);
+            }
+        }
+    }
+    real
 }
 
 /// The limits of `skills`.
@@ -115,9 +153,36 @@ mod tests {
         check(beta, "", "/srv/main", "/home/alice/clawd-beta");
         check(beta, " /srv/beta ", "/srv/main", "/srv/beta");
         check(beta, "~/beta", "", "/home/alice/beta");
-        check(beta, "~", "", "/home/alice/");
         check(beta, "beta", "", "/etc/clawdbot/beta");
         check(beta, "~beta", "", "/etc/clawdbot/~beta");
+    }
+
+    #[test]
+    fn a_folder_that_holds_our_own_secrets_is_no_workspace() {
+        let check = |path: &str, held: &str| {
+            let error = workspace(("beta", false), path, "", Some("/home/alice")).expect_err(path);
+            let expected = format!("agents.list (beta).workspace: `{path}` holds {held}, which");
+            assert!(error.starts_with(&expected), "{error}");
+        };
+        check(".", "the configuration file");
+        check("x/..", "the configuration file");
+        check("/", "the configuration file");
+        check("/etc", "the configuration file");
+        check("~", "the state folder");
+        check("~/.clawdbot", "the state folder");
+        check("~/clawd/../.clawdbot/", "the state folder");
+        check("/home", "the state folder");
+        let inside = workspace(("beta", false), "~/.clawdbot/workspace", "", Some("/home/alice"));
+        assert_eq!(inside.as_deref(), Ok("/home/alice/.clawdbot/workspace"));
+    }
+
+    #[test]
+    fn a_link_does_not_hide_our_own_secrets() {
+        let folder = tempfile::TempDir::new().expect("makes a folder");
+        std::os::unix::fs::symlink(folder.path(), folder.path().join("link")).expect("links");
+        let home = folder.path().to_str().expect("is text");
+        let error = workspace(("beta", false), "~/link", "", Some(home)).expect_err("is the home folder");
+        assert!(error.contains("holds the state folder"), "{error}");
     }
 
     #[test]
