@@ -40,6 +40,7 @@ impl Process {
     ///
     /// `service_name` is the service's name in traces, and `log_level` holds unless `RUST_LOG` says otherwise.
     pub fn start(service_name: &'static str, log_level: &str, sources: Sources) -> Result<Self, Error> {
+        close_to_others();
         // Fails only if a provider is installed already, and then there is one.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let document = Document::load(&sources)?;
@@ -63,4 +64,11 @@ impl Process {
     pub fn finish(self) {
         self.telemetry.shutdown();
     }
+}
+
+/// Closes the memory and the environment of this process to others of its own user, such as the programs that an agent
+/// runs; root still sees them. Nothing is lost where that cannot be done.
+fn close_to_others() {
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
 }
