@@ -1,6 +1,7 @@
 //! What the runner is told by the configuration, and how it becomes a [`Service`].
 
 mod agents;
+mod exec;
 mod providers;
 mod tools;
 mod workspace;
@@ -228,7 +229,7 @@ impl Config {
         let shared = run::Shared {
             failover: Failover::new(&models, self.patience),
             prompts: Prompts::new(Bootstrap::start(&self.agents, self.bootstrap).await, self.time_zone),
-            tools: self.tools.build(&self.agents),
+            tools: self.tools.build(&self.agents, self.settings.tools.timeout),
             settings: self.settings,
         };
         Ok(Service::new(self.agents, models, store, shared, self.capacity, keep))

@@ -19,12 +19,13 @@ use shared::{
 };
 
 use super::{Error, invalid, providers::Provider};
+use super::{Error, exec, invalid};
 use crate::{
     agents::Agents,
     mcp::{Endpoint, ServerConfig, Servers},
     tool::{
         self,
-        builtin::Builtin,
+        builtin::{Builtin, exec::Security},
         policy::{Known, Policy, Scope},
         toolset::Tools,
     },
@@ -40,6 +41,8 @@ const MAX_SERVER_NAME_BYTES: usize = 32;
 #[derive(Debug)]
 pub(super) struct ToolsConfig {
     policies: HashMap<AgentId, Policy>,
+    /// What each agent may run.
+    exec: HashMap<AgentId, Security>,
     servers: Vec<ServerConfig>,
     builtin: tool::Settings,
     warnings: Vec<String>,
@@ -109,10 +112,22 @@ pub(super) fn load(
     }
     let policy = |agent_id: &AgentId| (agent_id.clone(), Policy::new(global.as_ref(), own.get(agent_id)));
     let policies = agents.iter().map(|agent| policy(&agent.id)).collect();
+    let policies: HashMap<AgentId, Policy> = agents.iter().map(|agent| policy(&agent.id)).collect();
+    let servers: BTreeMap<String, ServerSection> = document.section("tools.mcp.servers")?;
     let check = |(name, section): (String, ServerSection)| section.check(name, environment).transpose();
     let servers = servers.into_iter().filter_map(check).collect::<Result<_, Error>>()?;
     let builtin = tool::Settings::load(document, environment)?;
-    Ok(ToolsConfig { policies, servers, builtin, warnings })
+    let exec = exec::load(document, agents)?;
+    for agent in agents.iter().filter(|agent| agent.workspace.is_none()) {
+        if policies.get(&agent.id).is_some_and(|policy| !policy.allows_nothing()) {
+            let id = &agent.id;
+            warnings.push(format!(
+                "agents.list ({id}).workspace: there is none, since HOME is not set: `{id}` has no tools for files, no \
+                 `memory_search` and no `exec`"
+            ));
+        }
+    }
+    Ok(ToolsConfig { policies, exec, servers, builtin, warnings })
 }
 
 #[derive(Default, Deserialize)]
@@ -129,20 +144,23 @@ impl ToolsConfig {
 
     /// Puts the tools of all agents together. Nothing is started yet, and no workspace is made.
     pub(super) fn build(mut self, agents: &Agents) -> Tools {
+    /// Puts the tools of all agents together. A call is given `call_timeout` by whoever makes it. Nothing is started yet, and no workspace is made.
+    pub(super) fn build(mut self, agents: &Agents, call_timeout: Duration) -> Tools {
         for warning in &self.warnings {
             tracing::warn!("{warning}");
         }
         // Agents that share a folder share what keeps their changes apart.
         let mut workspaces: BTreeMap<&Path, Arc<Workspace>> = BTreeMap::new();
-        let builtin = Builtin::new(self.builtin);
+        let builtin = Builtin::new(self.builtin, call_timeout);
         let mut with_tools = Vec::new();
         for agent in agents.iter() {
             let policy = self.policies.remove(&agent.id).unwrap_or_default();
+            let security = self.exec.get(&agent.id).copied().unwrap_or_default();
             let workspace = agent
                 .workspace
                 .as_ref()
                 .map(|path| &*workspaces.entry(path).or_insert_with(|| Arc::new(Workspace::new(path.clone()))));
-            with_tools.push((agent.id.clone(), builtin.tools(workspace), policy));
+            with_tools.push((agent.id.clone(), builtin.tools(workspace, security), policy));
         }
         Tools::new(with_tools, Servers::new(self.servers))
     }
@@ -211,13 +229,17 @@ mod tests {
     use crate::agents::Agent;
 
     fn agents() -> Agents {
+        agents_in(Some("/home/alice/clawd"))
+    }
+
+    fn agents_in(workspace: Option<&str>) -> Agents {
         let agent = |id: &str| Agent {
             id: id.parse().expect("an id"),
             name: String::new(),
             model: "p/m".parse().expect("a model"),
             fallbacks: Vec::new(),
             system_prompt: String::new(),
-            workspace: None,
+            workspace: workspace.map(PathBuf::from),
         };
         Agents::new(vec![agent("main"), agent("second")], 0).expect("two agents")
     }
@@ -316,5 +338,21 @@ mod tests {
         assert_eq!(load_text(own).expect("usable").warnings(), [expected]);
         let error = load_text(r#"{agents: {list: [{id: "main", tools: {deny: ["exce"]}}]}}"#).expect_err("no tool");
         assert!(error.starts_with("agents.list[0].tools.deny[0]: there is no tool `exce`"), "{error}");
+    fn an_agent_that_lacks_tools_for_want_of_a_workspace_is_told_of() {
+        let document = |text: &str| {
+            Document::from_text(text, Path::new("clawdbot.json"), &Sources::default()).expect("is readable")
+        };
+        let agents = agents_in(None);
+        let warnings = |text: &str| load(&document(text), &Environment::default(), &agents).expect("usable").warnings;
+        assert_eq!(warnings("{}"), Vec::<String>::new());
+        let warnings = warnings("{tools: {profile: 'full'}}");
+        assert!(warnings[0].starts_with("agents.list (main).workspace: there is none"), "{warnings:?}");
+    }
+
+    #[test]
+    fn an_allow_list_of_unknown_tools_is_told_of() {
+        let config = load_text(r#"{tools: {profile: "coding", allow: ["browser"]}}"#).expect("usable");
+        assert_eq!(config.warnings, ["tools.allow: ignored, since it names only unknown tools: browser"]);
+        assert!(allows(&config, "main", "read"));
     }
 }

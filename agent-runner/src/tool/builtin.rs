@@ -10,7 +10,7 @@ mod session_status;
 pub(crate) mod web_fetch;
 mod write;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::sync::Semaphore;
 
@@ -26,15 +26,18 @@ pub(crate) struct Builtin {
 }
 
 impl Builtin {
-    pub(crate) fn new(settings: Settings) -> Self {
+    /// A call is given `call_timeout` by whoever makes it.
+    pub(crate) fn new(mut settings: Settings, call_timeout: Duration) -> Self {
+        settings.exec.end_within(call_timeout);
         let searches = settings.memory.max_concurrent.clamp(1, Semaphore::MAX_PERMITS);
         Self { settings, searches: Arc::new(Semaphore::new(searches)) }
     }
 
-    /// The tools of an agent, of which most need a workspace. Those that the settings switch off are not among them.
-    pub(crate) fn tools(&self, workspace: Option<&Arc<Workspace>>) -> Vec<Arc<dyn Tool>> {
+    /// The tools of an agent that may run such programs; most need a workspace. Those that the settings switch off are
+    /// not among them.
+    pub(crate) fn tools(&self, workspace: Option<&Arc<Workspace>>, security: exec::Security) -> Vec<Arc<dyn Tool>> {
         let settings = &self.settings;
-        let mut tools = workspace.map(|workspace| self.in_workspace(workspace)).unwrap_or_default();
+        let mut tools = workspace.map(|workspace| self.in_workspace(workspace, security)).unwrap_or_default();
         tools.push(tool(session_status::SessionStatus));
         if settings.web_fetch.enabled {
             tools.push(tool(web_fetch::WebFetch::new(settings.web_fetch)));
@@ -42,7 +45,7 @@ impl Builtin {
         tools
     }
 
-    fn in_workspace(&self, workspace: &Arc<Workspace>) -> Vec<Arc<dyn Tool>> {
+    fn in_workspace(&self, workspace: &Arc<Workspace>, security: exec::Security) -> Vec<Arc<dyn Tool>> {
         let Settings { fs, memory, exec, .. } = &self.settings;
         let mut tools = vec![
             tool(read::Read::new(workspace.clone(), *fs)),
@@ -51,8 +54,8 @@ impl Builtin {
             tool(apply_patch::ApplyPatch::new(workspace.clone(), *fs)),
             tool(memory::MemorySearch::new(workspace.clone(), *memory, self.searches.clone())),
         ];
-        if exec.security != exec::Security::Deny {
-            tools.push(tool(exec::Exec::new(workspace.clone(), exec)));
+        if security != exec::Security::Deny {
+            tools.push(tool(exec::Exec::new(workspace.clone(), exec, security)));
         }
         tools
     }

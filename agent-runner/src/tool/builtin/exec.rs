@@ -23,6 +23,8 @@ use program::Programs;
 const INHERITED: [&str; 4] = ["LANG", "LC_ALL", "TMPDIR", "TZ"];
 /// Where programs are if the runner's environment does not say.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+/// A home that is not there, as those have it who need none.
+const NO_HOME: &str = "/nonexistent";
 
 /// What may be run, and how.
 #[derive(Clone, Deserialize)]
@@ -43,8 +45,8 @@ pub(crate) struct Settings {
     inherited: BTreeMap<&'static str, String>,
 }
 
-/// Which programs may be run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+/// Which programs may be run, the strictest first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Security {
     /// None.
@@ -63,7 +65,7 @@ impl Default for Settings {
             safe_bins: Vec::new(),
             path_prepend: Vec::new(),
             timeout_sec: 50,
-            max_output_bytes: 200_000,
+            max_output_bytes: 40_000,
             env: BTreeMap::new(),
             path: None,
             inherited: BTreeMap::new(),
@@ -77,6 +79,11 @@ impl Settings {
         self.path = environment.get("PATH").map(str::to_owned);
         let known = INHERITED.into_iter().filter_map(|name| Some((name, environment.get(name)?.to_owned())));
         self.inherited = known.collect();
+    }
+
+    /// Has a program end before the call that it belongs to is given up, which would lose what it has written.
+    pub(crate) fn end_within(&mut self, call_timeout: Duration) {
+        self.timeout_sec = self.timeout_sec.min(call_timeout.as_secs().saturating_sub(1).max(1));
     }
 }
 
@@ -114,10 +121,16 @@ pub(super) struct Arguments {
 }
 
 impl Exec {
-    pub(super) fn new(workspace: Arc<Workspace>, settings: &Settings) -> Self {
+    pub(super) fn new(workspace: Arc<Workspace>, settings: &Settings, security: Security) -> Self {
         let path = settings.path.as_deref().unwrap_or(DEFAULT_PATH);
-        let programs = Programs::new(workspace.path(), settings, path);
-        let own = [("HOME", workspace.path().to_string_lossy().into_owned()), ("TERM", "dumb".to_owned())];
+        let programs = Programs::new(workspace.path(), settings, security, path);
+        let home = match security {
+            // A program that is listed reads its own settings there, and some of them start others. The model must not
+            // write them.
+            Security::Allowlist => NO_HOME.to_owned(),
+            Security::Deny | Security::Full => workspace.path().to_string_lossy().into_owned(),
+        };
+        let own = [("HOME", home), ("TERM", "dumb".to_owned())];
         let inherited = settings.inherited.iter().map(|(name, value)| (*name, value.clone()));
         let mut environment: BTreeMap<String, String> =
             inherited.chain(own).map(|(name, value)| (name.to_owned(), value)).collect();
@@ -135,7 +148,8 @@ impl Exec {
 impl Function for Exec {
     const NAME: &'static str = "exec";
     const DESCRIPTION: &'static str = "Run a program in the workspace and return what it writes, and its exit code. It \
-                                       has no input and no terminal, and all that it has started ends with it.";
+                                       has no input, and what it leaves running in the background is stopped when it \
+                                       ends.";
     const IS_EXCLUSIVE: bool = true;
     type Arguments = Arguments;
 

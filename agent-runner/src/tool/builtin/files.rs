@@ -18,7 +18,7 @@ pub(crate) struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { max_read_bytes: 50_000, max_read_lines: 2000, max_file_bytes: 10 * 1024 * 1024 }
+        Self { max_read_bytes: 40_000, max_read_lines: 2000, max_file_bytes: 10 * 1024 * 1024 }
     }
 }
 

@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use super::files::Settings;
 use crate::{
-    tool::{Error, RunFacts, blocking, function::Function},
+    tool::{Caller, Error, RunFacts, blocking, function::Function},
     workspace::{Opened, Workspace, refusal},
 };
 
@@ -55,15 +55,15 @@ impl Function for Read {
 
     async fn run(&self, arguments: Arguments, _: &RunFacts) -> Result<String, Error> {
         let (workspace, settings) = (self.workspace.clone(), self.settings);
-        blocking(move |_| {
+        blocking(move |caller| {
             let Arguments { path, offset, limit } = arguments;
             match workspace.open(&path)? {
-                Opened::Folder(dir) => list(&dir, &path, settings),
+                Opened::Folder(dir) => list(&dir, &path, settings, caller),
                 Opened::File(file, length) => {
                     let first = offset.unwrap_or(1).max(1);
                     let count = limit.unwrap_or(usize::MAX).clamp(1, settings.max_read_lines.max(1));
                     let part = Part { first, count, max_bytes: settings.max_read_bytes };
-                    part.read(&mut BufReader::with_capacity(64 * 1024, file), &path, length)
+                    part.read(&mut BufReader::with_capacity(64 * 1024, file), &path, length, caller)
                 }
             }
         })
@@ -87,7 +87,7 @@ enum End {
 }
 
 impl Part {
-    fn read(&self, file: &mut impl BufRead, path: &str, length: u64) -> Result<String, Error> {
+    fn read(&self, file: &mut impl BufRead, path: &str, length: u64, caller: &Caller) -> Result<String, Error> {
         let failed = |error| refusal("read", path, &error);
         let start = file.fill_buf().map_err(failed)?;
         if !is_text(&start[..start.len().min(SNIFFED_BYTES)]) {
@@ -97,6 +97,7 @@ impl Part {
         }
         let (mut wanted, mut line, mut scanned) = (Vec::new(), 1, 0);
         let end = loop {
+            caller.check()?;
             let buffer = file.fill_buf().map_err(failed)?;
             if buffer.is_empty() {
                 break End::File;
@@ -165,10 +166,11 @@ fn is_text(start: &[u8]) -> bool {
 }
 
 /// The names in a folder: `/` marks a folder, `@` a symbolic link.
-fn list(dir: &Dir, path: &str, settings: Settings) -> Result<String, Error> {
+fn list(dir: &Dir, path: &str, settings: Settings, caller: &Caller) -> Result<String, Error> {
     let failed = |error| refusal("list", path, &error);
     let (mut names, mut bytes, mut is_cut) = (Vec::new(), 0, false);
     for entry in dir.entries().map_err(failed)? {
+        caller.check()?;
         let entry = entry.map_err(failed)?;
         let mut name = entry.file_name().to_string_lossy().into_owned();
         if let Ok(kind) = entry.file_type() {

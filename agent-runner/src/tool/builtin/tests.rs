@@ -5,6 +5,8 @@ use tempfile::TempDir;
 use super::*;
 use crate::tool::{Call, Error, RunFacts};
 
+const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// A workspace beside a folder that is none of its business.
 pub(super) struct Place {
     folder: TempDir,
@@ -20,7 +22,11 @@ impl Place {
         workspace.dir().expect("is made");
         fs::create_dir(folder.path().join("outside")).expect("makes a folder");
         fs::write(folder.path().join("outside/secret.md"), "secret tea").expect("writes");
-        Self { tools: Builtin::new(settings.clone()).tools(Some(&workspace)), workspace, folder }
+        Self {
+            tools: Builtin::new(settings.clone(), CALL_TIMEOUT).tools(Some(&workspace), settings.exec.security),
+            workspace,
+            folder,
+        }
     }
 
     /// A path in the workspace.
@@ -77,7 +83,7 @@ fn what_is_switched_off_is_not_offered() {
 
 #[test]
 fn without_a_workspace_there_is_what_needs_none() {
-    let tools = Builtin::new(Settings::default()).tools(None);
+    let tools = Builtin::new(Settings::default(), CALL_TIMEOUT).tools(None, exec::Security::Full);
     let names: Vec<_> = tools.iter().map(|tool| tool.definition().name.as_str()).collect();
     assert_eq!(names, ["session_status", "web_fetch"]);
 }

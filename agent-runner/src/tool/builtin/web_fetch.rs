@@ -41,7 +41,7 @@ pub(crate) struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { enabled: true, max_chars: 50_000, max_response_bytes: 2_000_000, timeout_seconds: 30, max_redirects: 5 }
+        Self { enabled: true, max_chars: 40_000, max_response_bytes: 2_000_000, timeout_seconds: 30, max_redirects: 5 }
     }
 }
 
@@ -89,7 +89,8 @@ impl WebFetch {
         let max_chars = arguments.max_chars.unwrap_or(usize::MAX).min(self.settings.max_chars);
         let page = page(kind, body, &url, max_chars).await?;
         let title = page.title.map(|title| format!("title: {title}\n")).unwrap_or_default();
-        Ok(format!("url: {url}\nstatus: {}\n{}", status.as_u16(), untrusted(&url, &format!("{title}{}", page.text))))
+        let told = untrusted(&url, &format!("url: {url}\n{title}{}", page.text));
+        Ok(format!("status: {}\n{told}", status.as_u16()))
     }
 
     /// The answer at the end of all redirects, each of which is checked like the first address.
@@ -111,7 +112,8 @@ impl WebFetch {
             page(kind?, body, url, MAX_ERROR_CHARS).await.ok()
         };
         let start = start.await.map(|page| format!("\n{}", untrusted(url, &page.text))).unwrap_or_default();
-        Error(format!("`{url}` answered with status {status}{start}"))
+        let host = url.host_str().unwrap_or_default();
+        Error(format!("`{host}` answered with status {status}{start}"))
     }
 }
 

@@ -24,18 +24,13 @@ pub(super) struct Programs {
 }
 
 impl Programs {
-    pub(super) fn new(workspace: &Path, settings: &Settings, path: &str) -> Self {
-        let Settings { security, safe_bins, path_prepend, .. } = settings;
+    pub(super) fn new(workspace: &Path, settings: &Settings, security: Security, path: &str) -> Self {
+        let Settings { safe_bins, path_prepend, .. } = settings;
         let folders = path_prepend.iter().cloned().chain(env::split_paths(path));
         // What is relative depends on where one stands, and what has a colon cannot be handed on.
         let is_fit = |folder: &PathBuf| folder.is_absolute() && !folder.as_os_str().as_bytes().contains(&b':');
         let folders = folders.filter(is_fit).collect();
-        Self {
-            workspace: workspace.to_owned(),
-            security: *security,
-            listed: safe_bins.iter().cloned().collect(),
-            folders,
-        }
+        Self { workspace: workspace.to_owned(), security, listed: safe_bins.iter().cloned().collect(), folders }
     }
 
     /// The path that a program is started with. It never leads into the workspace, where the model can put what it likes.

@@ -6,6 +6,7 @@ use std::{
 
 use rustix::process::{Pid, test_kill_process};
 use serde_json::json;
+use shared::config::documented_default;
 use tempfile::TempDir;
 
 use super::*;
@@ -124,6 +125,25 @@ async fn a_program_knows_nothing_of_the_environment_but_what_it_should() {
 }
 
 #[tokio::test]
+async fn a_program_that_is_listed_reads_no_settings_that_the_model_has_written() {
+    let told = exec(&place(settings(Security::Allowlist, &["env"])), json!({ "command": "env" })).await;
+    assert!(told.as_ref().is_ok_and(|told| told.contains("HOME=/nonexistent\n")), "{told:?}");
+}
+
+#[test]
+fn a_program_ends_before_its_call_is_given_up() {
+    let check = |timeout_sec, call_seconds, expected| {
+        let mut settings = Settings { timeout_sec, ..Settings::default() };
+        settings.end_within(Duration::from_secs(call_seconds));
+        assert_eq!(settings.timeout_sec, expected, "{timeout_sec} of {call_seconds}");
+    };
+    check(50, 60, 50);
+    check(600, 60, 59);
+    check(60, 60, 59);
+    check(50, 1, 1);
+}
+
+#[tokio::test]
 async fn only_what_is_listed_is_run() {
     let elsewhere = TempDir::new().expect("makes a folder");
     // A link, since a program that has just been written cannot be run while another test starts one.
@@ -185,7 +205,8 @@ async fn programs_are_not_looked_for_in_the_workspace_whatever_the_path_says() {
     let in_workspace = workspace.path().display();
     settings.path_prepend = vec![folder.path().join("bin")];
     settings.path = Some(format!("{in_workspace}::.:bin:{}/alias:/usr/bin", folder.path().display()));
-    let programs = Programs::new(workspace.path(), &settings, settings.path.as_deref().expect("is set"));
+    let programs =
+        Programs::new(workspace.path(), &settings, settings.security, settings.path.as_deref().expect("is set"));
     assert_eq!(programs.path(), format!("{}/bin:/usr/bin", folder.path().display()).as_str());
     programs.choose("mine", false).expect_err("is in the workspace");
     programs.choose("linked", false).expect_err("leads to the workspace");
@@ -233,4 +254,13 @@ async fn a_dropped_call_stops_the_program_with_all_it_has_started() {
     };
     collected(&leader).await;
     gone(&pid).await;
+}
+
+#[tokio::test]
+async fn what_is_kept_of_an_output_reaches_the_model_whole() {
+    let place = place(settings(Security::Full, &[]));
+    let told = exec(&place, json!({ "command": "head -c 1000000 /dev/zero" })).await.expect("is run");
+    let most: usize =
+        documented_default("agents.defaults.toolOutputMaxChars").expect("is one").parse().expect("a number");
+    assert!((40_000..=most).contains(&told.len()), "{} > {most}", told.len());
 }

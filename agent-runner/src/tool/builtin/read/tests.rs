@@ -5,9 +5,10 @@ use std::{
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::json;
+use shared::config::documented_default;
 
 use super::*;
-use crate::tool::{Settings as ToolSettings, builtin::tests::Place};
+use crate::tool::{Settings as ToolSettings, blocking::waiting, builtin::tests::Place};
 
 fn place() -> Place {
     let fs = Settings { max_read_bytes: 40, max_read_lines: 3, max_file_bytes: 100 };
@@ -105,4 +106,25 @@ async fn nothing_outside_the_workspace_is_read() {
         assert!(error.contains("leads out of the workspace"), "{path}: {error}");
     }
     read(&place, "/proc/self/environ").await.expect_err("is absolute");
+}
+
+#[tokio::test]
+async fn what_fits_the_limit_of_a_read_reaches_the_model_whole() {
+    let place = Place::new(&ToolSettings::default());
+    fs::write(place.inside("a"), format!("{}\n", "x".repeat(99)).repeat(1000)).expect("writes");
+    let told = place.call("read", json!({ "path": "a" })).await.expect("is read");
+    assert!(told.contains("read on with offset 401"), "{told:.0}");
+    let most: usize =
+        documented_default("agents.defaults.toolOutputMaxChars").expect("is one").parse().expect("a number");
+    assert!(told.len() <= most, "{} > {most}", told.len());
+}
+
+#[test]
+fn a_read_that_nobody_waits_for_ends() {
+    let (waiting, caller) = waiting();
+    let part = Part { first: 1, count: 1, max_bytes: 1 };
+    let read = || part.read(&mut "a\nb\n".as_bytes(), "a", 4, &caller);
+    read().expect("is waited for");
+    drop(waiting);
+    read().expect_err("is not waited for");
 }

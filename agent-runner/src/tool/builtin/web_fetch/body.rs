@@ -73,7 +73,7 @@ impl Body {
 
     async fn take(content: impl AsyncRead + Unpin, max_bytes: usize) -> Result<Self, Error> {
         let mut bytes = Vec::new();
-        let read = content.take(max_bytes as u64 + 1).read_to_end(&mut bytes).await;
+        let read = content.take((max_bytes as u64).saturating_add(1)).read_to_end(&mut bytes).await;
         read.map_err(|_| Error("the page broke off".to_owned()))?;
         let is_whole = bytes.len() <= max_bytes;
         bytes.truncate(max_bytes);

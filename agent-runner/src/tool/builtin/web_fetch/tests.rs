@@ -9,6 +9,7 @@ use std::{
 };
 
 use async_compression::tokio::write::GzipEncoder;
+use shared::config::documented_default;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpListener,
@@ -124,10 +125,11 @@ async fn fetch(tool: &WebFetch, url: &str) -> Result<String, String> {
     tool.run(arguments, &crate::tool::builtin::tests::run_facts()).await.map_err(|Error(error)| error)
 }
 
-/// What stands between the marks.
+/// What stands between the marks, below the address.
 fn content(told: &str) -> &str {
     let (_, rest) = told.split_once(">>>\n").expect("has a mark");
-    rest.rsplit_once("\n<<<").expect("has a mark").0
+    let content = rest.rsplit_once("\n<<<").expect("has a mark").0;
+    if content.starts_with("url: ") { content.split_once('\n').expect("has a line").1 } else { content }
 }
 
 #[tokio::test]
@@ -139,8 +141,9 @@ async fn a_page_is_fetched_and_marked_as_not_to_be_trusted() {
     })
     .await;
     let told = fetch(&public(Settings::default()), &server.url("/old")).await.expect("is fetched");
-    assert!(told.starts_with(&format!("url: {}\nstatus: 200\n", server.url("/new?a"))), "{told}");
+    assert!(told.starts_with("status: 200\nWhat stands between"), "{told}");
     assert!(told.contains("comes from example.com and is not to be trusted"), "{told}");
+    assert!(told.contains(&format!(">>>\nurl: {}\ntitle: ", server.url("/new?a"))), "{told}");
     assert_eq!(content(&told), "title: Tea\ngreen tea");
     server.assert_private_was_left_alone();
 }
@@ -323,4 +326,21 @@ async fn what_is_no_text_or_no_success_is_refused_and_says_why() {
     check("/brotli", &["not asked for"]).await;
     check("/missing", &["404", "not to be trusted", "# Nothing here"]).await;
     check("/broken", &["did not answer as HTTP has it"]).await;
+}
+
+#[tokio::test]
+async fn what_is_returned_of_a_page_reaches_the_model_whole() {
+    let long = "/a".repeat(1900);
+    let server = Server::start(|_, _| text(&"x".repeat(100_000))).await;
+    let told = fetch(&public(Settings::default()), &server.url(&long)).await.expect("is fetched");
+    let most: usize =
+        documented_default("agents.defaults.toolOutputMaxChars").expect("is one").parse().expect("a number");
+    assert!((40_000..=most).contains(&told.len()), "{} > {most}", told.len());
+}
+
+#[tokio::test]
+async fn a_limit_may_be_as_large_as_it_can_be() {
+    let server = Server::start(|path, _| text(path)).await;
+    let tool = public(Settings { max_response_bytes: usize::MAX, max_chars: usize::MAX, ..Settings::default() });
+    assert_eq!(content(&fetch(&tool, &server.url("/a")).await.expect("is fetched")), "/a");
 }

@@ -3,6 +3,7 @@ use std::{
     os::unix::fs::{PermissionsExt as _, symlink},
 };
 
+use futures_util::FutureExt as _;
 use serde_json::json;
 
 use super::*;
@@ -91,4 +92,24 @@ async fn edits_of_one_file_at_a_time_lose_nothing() {
     };
     futures_util::future::join_all((0..10).map(edit)).await;
     assert_eq!(fs::read_to_string(place.inside("a")).expect("is there"), ["x"; 10].join(" "));
+}
+
+#[tokio::test]
+async fn a_write_that_nobody_waits_for_any_more_changes_nothing() {
+    let place = place();
+    let holders = Arc::strong_count(&place.workspace);
+    let alone = place.workspace.change().expect("begins");
+    let patch = "*** Begin Patch\n*** Add File: b\n+x\n*** End Patch";
+    for (name, arguments) in
+        [("write", json!({ "path": "a", "content": "x" })), ("apply_patch", json!({ "input": patch }))]
+    {
+        let mut call = Box::pin(place.call(name, arguments));
+        // On its thread it waits for the other change, or is about to.
+        assert_eq!((&mut call).now_or_never(), None);
+    }
+    drop(alone);
+    while Arc::strong_count(&place.workspace) > holders {
+        tokio::task::yield_now().await;
+    }
+    assert!(!place.inside("a").exists() && !place.inside("b").exists());
 }
