@@ -72,3 +72,17 @@ fn close_to_others() {
     #[cfg(target_os = "linux")]
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use rustix::process::{DumpableBehavior, dumpable_behavior};
+
+    use super::*;
+
+    /// What the kernel makes of it cannot be seen where tests are run by root, to whom everything is open.
+    #[test]
+    fn a_process_is_closed_to_others_of_its_user() {
+        close_to_others();
+        assert_eq!(dumpable_behavior(), Ok(DumpableBehavior::NotDumpable));
+    }
+}
