@@ -18,8 +18,7 @@ use shared::{
     config::{Document, Environment},
 };
 
-use super::{Error, invalid, providers::Provider};
-use super::{Error, exec, invalid};
+use super::{Error, exec, invalid, providers::Provider};
 use crate::{
     agents::Agents,
     mcp::{Endpoint, ServerConfig, Servers},
@@ -111,9 +110,7 @@ pub(super) fn load(
         }
     }
     let policy = |agent_id: &AgentId| (agent_id.clone(), Policy::new(global.as_ref(), own.get(agent_id)));
-    let policies = agents.iter().map(|agent| policy(&agent.id)).collect();
     let policies: HashMap<AgentId, Policy> = agents.iter().map(|agent| policy(&agent.id)).collect();
-    let servers: BTreeMap<String, ServerSection> = document.section("tools.mcp.servers")?;
     let check = |(name, section): (String, ServerSection)| section.check(name, environment).transpose();
     let servers = servers.into_iter().filter_map(check).collect::<Result<_, Error>>()?;
     let builtin = tool::Settings::load(document, environment)?;
@@ -142,9 +139,8 @@ impl ToolsConfig {
         &self.warnings
     }
 
-    /// Puts the tools of all agents together. Nothing is started yet, and no workspace is made.
-    pub(super) fn build(mut self, agents: &Agents) -> Tools {
-    /// Puts the tools of all agents together. A call is given `call_timeout` by whoever makes it. Nothing is started yet, and no workspace is made.
+    /// Puts the tools of all agents together. A call is given `call_timeout` by whoever makes it. Nothing is started yet,
+    /// and no workspace is made.
     pub(super) fn build(mut self, agents: &Agents, call_timeout: Duration) -> Tools {
         for warning in &self.warnings {
             tracing::warn!("{warning}");
@@ -338,21 +334,20 @@ mod tests {
         assert_eq!(load_text(own).expect("usable").warnings(), [expected]);
         let error = load_text(r#"{agents: {list: [{id: "main", tools: {deny: ["exce"]}}]}}"#).expect_err("no tool");
         assert!(error.starts_with("agents.list[0].tools.deny[0]: there is no tool `exce`"), "{error}");
+    }
+
+    #[test]
     fn an_agent_that_lacks_tools_for_want_of_a_workspace_is_told_of() {
         let document = |text: &str| {
             Document::from_text(text, Path::new("clawdbot.json"), &Sources::default()).expect("is readable")
         };
         let agents = agents_in(None);
-        let warnings = |text: &str| load(&document(text), &Environment::default(), &agents).expect("usable").warnings;
+        let warnings = |text: &str| {
+            let loaded = load(&document(text), &Environment::default(), &agents, &BTreeMap::new());
+            loaded.expect("usable").warnings
+        };
         assert_eq!(warnings("{}"), Vec::<String>::new());
         let warnings = warnings("{tools: {profile: 'full'}}");
         assert!(warnings[0].starts_with("agents.list (main).workspace: there is none"), "{warnings:?}");
-    }
-
-    #[test]
-    fn an_allow_list_of_unknown_tools_is_told_of() {
-        let config = load_text(r#"{tools: {profile: "coding", allow: ["browser"]}}"#).expect("usable");
-        assert_eq!(config.warnings, ["tools.allow: ignored, since it names only unknown tools: browser"]);
-        assert!(allows(&config, "main", "read"));
     }
 }
