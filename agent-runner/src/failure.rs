@@ -131,7 +131,9 @@ fn code(error: &model::Error) -> FailureCode {
         model::Error::QuotaExceeded => FailureCode::InsufficientQuota,
         model::Error::InvalidRequest(_) => FailureCode::UpstreamInvalidRequest,
         model::Error::ContextLengthExceeded(_) => FailureCode::ContextLengthExceeded,
-        model::Error::Failed(_) | model::Error::ProviderOverloaded { .. } => FailureCode::UpstreamError,
+        model::Error::Failed(_) | model::Error::ProviderOverloaded { .. } | model::Error::Slipped(_) => {
+            FailureCode::UpstreamError
+        }
         model::Error::Overloaded => FailureCode::Overloaded,
     }
 }
@@ -143,7 +145,8 @@ pub(crate) fn is_retryable(error: &model::Error) -> bool {
         | model::Error::ProviderOverloaded { .. }
         | model::Error::Idle(_)
         | model::Error::TimedOut
-        | model::Error::Overloaded => true,
+        | model::Error::Overloaded
+        | model::Error::Slipped(_) => true,
         model::Error::Unauthorized
         | model::Error::QuotaExceeded
         | model::Error::InvalidRequest(_)

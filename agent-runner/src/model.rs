@@ -21,6 +21,7 @@ mod remote;
 mod responses;
 pub mod sse;
 mod stream;
+mod thoughts;
 
 pub use http::Connections;
 pub use profile::{Compat, Cost, MaxTokensField, Profile};
@@ -55,8 +56,9 @@ pub enum Event {
     Thought {
         /// As the provider sent it; empty when it sent none.
         signature: String,
-        /// The protocol, as [`proto::session::v1::Reasoning::api`] has it.
-        api: &'static str,
+        /// Who wants it back, as [`proto::session::v1::Reasoning::origin`] has it. [`Remote`] knows; a protocol alone
+        /// leaves it empty.
+        origin: Arc<str>,
     },
     /// What the provider wants back with a tool call, by the call's index.
     CallSignature {
@@ -64,6 +66,8 @@ pub enum Event {
         index: u32,
         /// As the provider sent it.
         signature: String,
+        /// Who wants it back, as of a thought.
+        origin: Arc<str>,
     },
     /// More of a tool call. Indexes count from 0 without gaps; a call's first delta names it, and only that.
     ToolCall(ToolCallDelta),
@@ -114,6 +118,9 @@ pub enum Error {
     /// The embedded model has as much to do as it may.
     #[error("the embedded model is busy")]
     Overloaded,
+    /// The model answered with what cannot be used, while its provider is well.
+    #[error("the model made a mistake: {0}")]
+    Slipped(String),
 }
 
 /// What kind of failure an [`Error`] is, by which it is decided who is asked next.
@@ -135,6 +142,8 @@ pub enum Class {
     BadRequest,
     /// The provider is down, or broke off, or made no sense.
     Network,
+    /// It may go well at once, and is no reason to leave a provider alone: a slip of the model, or our own queue.
+    Transient,
 }
 
 impl Class {
@@ -149,6 +158,7 @@ impl Class {
             Self::ContextOverflow => "context_overflow",
             Self::BadRequest => "bad_request",
             Self::Network => "network",
+            Self::Transient => "transient",
         }
     }
 }
@@ -163,7 +173,8 @@ impl Error {
             Self::InvalidRequest(_) => Class::BadRequest,
             Self::ContextLengthExceeded(_) => Class::ContextOverflow,
             Self::Failed(_) => Class::Network,
-            Self::ProviderOverloaded { .. } | Self::Overloaded => Class::Overloaded,
+            Self::ProviderOverloaded { .. } => Class::Overloaded,
+            Self::Overloaded | Self::Slipped(_) => Class::Transient,
             Self::Idle(_) | Self::TimedOut => Class::Timeout,
         }
     }
@@ -179,7 +190,8 @@ impl Error {
             | Self::Failed(_)
             | Self::Idle(_)
             | Self::TimedOut
-            | Self::Overloaded => None,
+            | Self::Overloaded
+            | Self::Slipped(_) => None,
         }
     }
 }

@@ -138,7 +138,7 @@ impl<'a> Plan<'a> {
     fn same_key(&mut self, class: Class, asked_for: Option<Duration>) -> Option<Attempt> {
         let may_pass = match class {
             Class::RateLimit => self.free_key().is_none(),
-            Class::Overloaded | Class::Network => true,
+            Class::Overloaded | Class::Network | Class::Transient => true,
             // Having waited that long once is enough.
             Class::Timeout | Class::Auth | Class::Billing | Class::ContextOverflow | Class::BadRequest => false,
         };
@@ -169,8 +169,8 @@ impl<'a> Plan<'a> {
             Class::Overloaded | Class::Timeout | Class::Network => {
                 (&state.whole, Severity::Passing { retry_after }, "provider")
             }
-            // The request's fault, not theirs.
-            Class::ContextOverflow | Class::BadRequest => return,
+            // The request's fault or ours, or the model's, and not theirs.
+            Class::ContextOverflow | Class::BadRequest | Class::Transient => return,
         };
         let is_new = cooldown.left().is_zero();
         let length = cooldown.begin(severity);
@@ -190,9 +190,12 @@ impl<'a> Plan<'a> {
     fn other_key(&self, class: Class) -> Option<Attempt> {
         let key = match class {
             Class::RateLimit | Class::Auth | Class::Billing => self.free_key()?,
-            Class::Overloaded | Class::Timeout | Class::Network | Class::ContextOverflow | Class::BadRequest => {
-                return None;
-            }
+            Class::Overloaded
+            | Class::Timeout
+            | Class::Network
+            | Class::ContextOverflow
+            | Class::BadRequest
+            | Class::Transient => return None,
         };
         Some(Attempt { key, pause: Duration::ZERO, ..self.current })
     }

@@ -7,8 +7,6 @@ mod thinking;
 pub(super) use request::body;
 pub(super) use response::Answer;
 
-/// The protocol's name in thoughts.
-const API: &str = "anthropic-messages";
 /// What the signature of a thought begins with that is sent as `redacted_thinking`. One that is merely untold has no text
 /// either, but goes back as a thought.
 const REDACTED: &str = "redacted:";

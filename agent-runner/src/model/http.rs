@@ -18,7 +18,7 @@ const IDLE_CONNECTIONS: usize = 256;
 #[derive(Clone, Debug)]
 pub struct Connections {
     client: Client,
-    provider_id: Arc<str>,
+    pub(super) provider_id: Arc<str>,
     idle_timeout: Duration,
 }
 
@@ -46,7 +46,7 @@ impl Connections {
         url: Url,
         mut headers: HeaderMap,
         body: Vec<u8>,
-    ) -> impl Future<Output = Result<Body, Error>> + Send + 'static {
+    ) -> impl Future<Output = Result<Body, Error>> + Send + use<> {
         telemetry::inject(&Span::current(), &mut headers);
         let call = self.client.post(url).headers(headers).body(body);
         let (provider_id, idle_timeout) = (Arc::clone(&self.provider_id), self.idle_timeout);
@@ -58,6 +58,11 @@ impl Connections {
                 let retry_after = provider_error::retry_after(response.headers());
                 let body = provider_error::read_body(response).await;
                 return Err(provider_error::from_status(&provider_id, status, retry_after, &body));
+            }
+            if provider_error::is_json(response.headers()) {
+                // Some proxies report their errors with 200.
+                let body = provider_error::read_body(response).await;
+                return Err(provider_error::from_json(&provider_id, &body));
             }
             let bytes = response
                 .bytes_stream()

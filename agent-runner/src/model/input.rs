@@ -102,12 +102,20 @@ pub(super) fn arguments(text: &str) -> Box<RawValue> {
     }
 }
 
+/// Whether a model is one of OpenAI's that think. They refuse what sets how words are chosen, and others refuse to be asked
+/// for their thoughts.
+pub(super) fn is_openai_thinker(model: &str) -> bool {
+    let name = model.rsplit('/').next().unwrap_or(model);
+    let numbered = name.strip_prefix('o').is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_digit()));
+    numbered || (name.starts_with("gpt-5") && !name.starts_with("gpt-5-chat"))
+}
+
 /// How many tokens a model may think with, by the effort that is asked for; at least 1024 for every provider.
 pub(super) fn thinking_budget(effort: &str) -> u32 {
     match effort {
         "minimal" => 1024,
         "low" => 2048,
-        "high" => 16_384,
+        "high" | "xhigh" | "max" => 16_384,
         _ => 8192,
     }
 }
@@ -126,6 +134,23 @@ mod tests {
         check("https://example.com/a.png", None);
         check("dät", None);
         assert!(data_url("data:,hello").is_err());
+    }
+
+    #[test]
+    fn models_that_think_are_known_by_their_names() {
+        let check = |model: &str, expected: bool| assert_eq!(is_openai_thinker(model), expected, "{model}");
+        check("o3", true);
+        check("openai/o4-mini", true);
+        check("gpt-5.1-codex", true);
+        check("gpt-5-chat-latest", false);
+        check("gpt-4o", false);
+        check("olmo", false);
+    }
+
+    #[test]
+    fn more_effort_is_never_less_thought() {
+        let budgets = ["minimal", "low", "medium", "high", "xhigh", "max"].map(thinking_budget);
+        assert!(budgets.is_sorted(), "{budgets:?}");
     }
 
     #[test]

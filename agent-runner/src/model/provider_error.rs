@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use reqwest::{
     Response, StatusCode,
-    header::{HeaderMap, RETRY_AFTER},
+    header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER},
 };
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
@@ -17,6 +17,10 @@ use super::Error;
 const MAX_BODY_BYTES: usize = 64 * 1024;
 const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_MESSAGE_CHARS: usize = 500;
+/// The longest code that is written to the log; more is no code.
+const MAX_CODE_CHARS: usize = 40;
+/// What is shorter is no secret, but a word like `none` that a server without keys is given.
+const MIN_SECRET_CHARS: usize = 8;
 /// The longest that a provider is believed to want us to wait.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -29,6 +33,12 @@ const OVERFLOW_PHRASES: &[&str] = &[
     "context limit",
     "prompt is too long",
     "exceeds the maximum number of tokens",
+    // xAI, Groq, Kimi and Copilot, in this order; the last is several's.
+    "maximum prompt length",
+    "reduce the length of the messages",
+    "exceeded model token limit",
+    "exceeds the limit of",
+    "input is too long",
 ];
 
 /// The error object of an API; everything in it may be missing. Some servers send a plain text instead.
@@ -40,50 +50,83 @@ pub(super) struct Details {
     status: Value,
     /// Google's own, of several types.
     details: Vec<Value>,
+    /// OpenRouter's own.
+    metadata: Value,
 }
 
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Wire {
-    Text(String),
-    Object {
-        #[serde(default)]
-        message: Option<String>,
-        #[serde(default)]
-        code: Value,
-        #[serde(default)]
-        r#type: Value,
-        #[serde(default)]
-        status: Value,
-        #[serde(default)]
-        details: Value,
-    },
-}
+/// What is sent with a request and must not come back in a message to the client.
+pub(super) struct Secrets(Vec<HeaderValue>);
 
-#[derive(Deserialize)]
-struct Body {
-    error: Details,
+impl Secrets {
+    /// Those of a request's headers that are marked so.
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        Self(headers.values().filter(|value| value.is_sensitive()).cloned().collect())
+    }
+
+    fn hide(&self, mut text: String) -> String {
+        for secret in self.0.iter().filter_map(|value| value.to_str().ok()) {
+            let secret = secret.strip_prefix("Bearer ").unwrap_or(secret);
+            if secret.len() >= MIN_SECRET_CHARS && text.contains(secret) {
+                text = text.replace(secret, "***");
+            }
+        }
+        text
+    }
 }
 
 impl Details {
-    /// Google puts the object into a list where it speaks Chat Completions.
-    fn read(body: &[u8]) -> Self {
-        // First, since serde also takes a list for an object's fields.
-        let listed = serde_json::from_slice::<[Body; 1]>(body).map(|[body]| body);
-        listed.or_else(|_| serde_json::from_slice::<Body>(body)).map(|body| body.error).unwrap_or_default()
+    /// Google puts the object into a list where it speaks Chat Completions; SGLang, older vLLM and Mistral have no object
+    /// in the object.
+    pub(super) fn read(body: &[u8]) -> Self {
+        let body = match serde_json::from_slice(body).unwrap_or_default() {
+            Value::Array(bodies) => bodies.into_iter().next().unwrap_or_default(),
+            body => body,
+        };
+        match body {
+            Value::Object(mut fields) => match fields.remove("error") {
+                Some(error @ (Value::Object(_) | Value::String(_))) => error.into(),
+                Some(_) | None => Value::Object(fields).into(),
+            },
+            // A text alone is a page of a proxy, if anything.
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => Self::default(),
+        }
+    }
+}
+
+impl From<Value> for Details {
+    fn from(error: Value) -> Self {
+        let mut fields = match error {
+            Value::String(message) => return Self { message, ..Self::default() },
+            Value::Object(fields) => fields,
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => return Self::default(),
+        };
+        let mut take = |name: &str| fields.remove(name).unwrap_or_default();
+        let message = match take("message") {
+            Value::Null => take("detail"),
+            message => message,
+        };
+        let message = match message {
+            Value::String(message) => message,
+            Value::Null => String::new(),
+            // Lists of what is wrong with which field.
+            message => message.to_string(),
+        };
+        let details = if let Value::Array(details) = take("details") { details } else { Vec::new() };
+        let [code, r#type, status, metadata] = ["code", "type", "status", "metadata"].map(take);
+        Self { message, code, r#type, status, details, metadata }
     }
 }
 
 impl<'de> Deserialize<'de> for Details {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(match Wire::deserialize(deserializer)? {
-            Wire::Text(message) => Self { message, ..Self::default() },
-            Wire::Object { message, code, r#type, status, details } => {
-                let details = if let Value::Array(details) = details { details } else { Vec::new() };
-                Self { message: message.unwrap_or_default(), code, r#type, status, details }
-            }
-        })
+        Ok(Value::deserialize(deserializer)?.into())
     }
+}
+
+/// Whether an answer is JSON, where a stream was asked for.
+pub(super) fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    kind.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json")
 }
 
 /// The start of an error's body, as much as arrives soon.
@@ -127,14 +170,15 @@ pub(super) fn from_status(provider_id: &str, status: StatusCode, retry_after: Op
     tracing::warn!(
         gen_ai.provider.name = provider_id,
         http.response.status_code = status.as_u16(),
-        error.type = %details.kind(),
-        error.code = %details.code,
+        error.type = code(details.kind()),
+        error.code = code(&details.code),
         "a model provider refused a request"
     );
     let retry_after = retry_after.or_else(|| details.retry_after());
     match status {
         _ if details.is_context_overflow() => Error::ContextLengthExceeded(details.for_client()),
         _ if details.is_quota() => Error::QuotaExceeded,
+        _ if details.is_moderation() => Error::InvalidRequest(details.for_client()),
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Error::Unauthorized,
         _ if details.is_auth() => Error::Unauthorized,
         StatusCode::PAYMENT_REQUIRED => Error::QuotaExceeded,
@@ -149,7 +193,7 @@ pub(super) fn from_status(provider_id: &str, status: StatusCode, retry_after: Op
 
 /// What an error in the middle of a stream means; there is no status to go by.
 pub(super) fn from_stream(details: &Details) -> Error {
-    tracing::warn!(error.type = %details.kind(), error.code = %details.code, "a model provider broke off an answer");
+    tracing::warn!(error.type = code(details.kind()), error.code = code(&details.code), "a model provider broke off an answer");
     let retry_after = details.retry_after();
     if details.is_context_overflow() {
         Error::ContextLengthExceeded(details.for_client())
@@ -167,6 +211,48 @@ pub(super) fn from_stream(details: &Details) -> Error {
         Error::InvalidRequest(details.for_client())
     } else {
         Error::Failed("it reported an error in the middle of its answer".to_owned())
+    }
+}
+
+/// What a JSON answer with 200 means.
+pub(super) fn from_json(provider_id: &str, body: &[u8]) -> Error {
+    let details = Details::read(body);
+    if details.message.is_empty() && details.code.is_null() {
+        tracing::warn!(gen_ai.provider.name = provider_id, "a model provider sent JSON where a stream was asked for");
+        return Error::Failed("it sent no stream".to_owned());
+    }
+    from_stream(&details)
+}
+
+/// The error as the client is told it: without secrets, and not too long.
+pub(super) fn for_client(error: Error, secrets: &Secrets) -> Error {
+    let told = |text| secrets.hide(text).chars().take(MAX_MESSAGE_CHARS).collect();
+    match error {
+        Error::InvalidRequest(text) => Error::InvalidRequest(told(text)),
+        Error::ContextLengthExceeded(text) => Error::ContextLengthExceeded(told(text)),
+        // Their texts are our own.
+        error @ (Error::RateLimited { .. }
+        | Error::Unauthorized
+        | Error::QuotaExceeded
+        | Error::Failed(_)
+        | Error::ProviderOverloaded { .. }
+        | Error::Idle(_)
+        | Error::TimedOut
+        | Error::Overloaded
+        | Error::Slipped(_)) => error,
+    }
+}
+
+/// A code as it may be logged; what a provider sends in its place may be anything.
+fn code(value: &Value) -> String {
+    let is_code_like = |text: &str| {
+        text.len() <= MAX_CODE_CHARS && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
+    };
+    match value {
+        Value::Number(number) => number.to_string(),
+        Value::String(text) if is_code_like(text) => text.clone(),
+        Value::Null => String::new(),
+        Value::String(_) | Value::Bool(_) | Value::Array(_) | Value::Object(_) => "unreadable".to_owned(),
     }
 }
 
@@ -216,6 +302,11 @@ impl Details {
         self.is_any(&["authentication_error", "permission_error", "invalid_api_key", "API_KEY_INVALID", "401"])
     }
 
+    /// OpenRouter says so of what it was asked, and with a status that is else for keys.
+    fn is_moderation(&self) -> bool {
+        ["reasons", "flagged_input"].iter().any(|field| self.metadata.get(field).is_some())
+    }
+
     fn is_overload(&self) -> bool {
         self.is_any(&["overloaded_error", "server_overloaded", "UNAVAILABLE", "503", "529"])
     }
@@ -236,7 +327,7 @@ impl Details {
         if self.message.is_empty() {
             return "it gave no reason".to_owned();
         }
-        self.message.chars().take(MAX_MESSAGE_CHARS).collect()
+        self.message.clone()
     }
 }
 

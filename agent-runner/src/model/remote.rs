@@ -1,6 +1,6 @@
 //! Models behind HTTP, whatever the protocol.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use proto::session::v1::part::Kind;
@@ -9,9 +9,16 @@ use reqwest::{
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, InvalidHeaderValue},
 };
 use serde::Deserialize;
+use tracing::Span;
 
 use super::{
-    Connections, Error, EventStream, Model, Request, anthropic, google, http::Body, openai, responses, stream::Events,
+    Connections, Error, Event, EventStream, Model, Request, anthropic, google,
+    http::Body,
+    openai,
+    provider_error::{self, Secrets},
+    responses,
+    stream::Events,
+    thoughts,
 };
 
 /// The protocol that a provider speaks.
@@ -85,6 +92,16 @@ impl ApiKey {
 }
 
 impl Api {
+    /// As it is configured.
+    fn name(self) -> &'static str {
+        match self {
+            Self::OpenaiCompletions => "openai-completions",
+            Self::OpenaiResponses => "openai-responses",
+            Self::AnthropicMessages => "anthropic-messages",
+            Self::GoogleGenerativeAi => "google-generative-ai",
+        }
+    }
+
     fn url(self, base_url: &Url, model: &str) -> Url {
         let mut url = base_url.clone();
         let has_version = base_url.path().trim_end_matches('/').ends_with("/v1");
@@ -151,7 +168,9 @@ impl Api {
 impl Model for Remote {
     fn stream(&self, request: &Request) -> EventStream {
         let api = request.profile.api.unwrap_or(self.api);
-        let body = match check_images(request).and_then(|()| api.body(request, &self.base_url)) {
+        let origin: Arc<str> = format!("{}/{}", self.connections.provider_id, api.name()).into();
+        let request = thoughts::wanted_by(&origin, request);
+        let body = match check_images(&request).and_then(|()| api.body(&request, &self.base_url)) {
             Ok(body) => body,
             Err(error) => return stream::once(std::future::ready(Err(error))).boxed(),
         };
@@ -159,9 +178,62 @@ impl Model for Remote {
         for (name, value) in self.headers.iter().chain(&request.profile.headers) {
             headers.insert(name, value.clone());
         }
-        let answer = self.connections.post(api.url(&self.base_url, &request.model), headers, body);
-        answer.map(move |answer| answer.map(|bytes| api.decode(bytes))).into_stream().try_flatten().boxed()
+        let secrets = Secrets::of(&headers);
+        let question = Question {
+            api,
+            url: api.url(&self.base_url, &request.model),
+            headers,
+            connections: self.connections.clone(),
+            base_url: self.base_url.clone(),
+        };
+        let answer = question.ask(body, thoughts::without(&request));
+        let events = answer.map(move |answer| answer.map(|bytes| api.decode(bytes))).into_stream().try_flatten();
+        let told = move |event| match event {
+            Ok(event) => Ok(stamped(event, &origin)),
+            Err(error) => Err(provider_error::for_client(error, &secrets)),
+        };
+        events.map(told).boxed()
     }
+}
+
+/// What is to be sent, but for the body.
+struct Question {
+    api: Api,
+    url: Url,
+    headers: HeaderMap,
+    connections: Connections,
+    base_url: Url,
+}
+
+impl Question {
+    /// Asks once more with the `bare` request when the provider refuses the thoughts in the body: they may have stood in
+    /// another prompt, or belong to another account.
+    fn ask(self, body: Vec<u8>, bare: Option<Request>) -> impl Future<Output = Result<Body, Error>> + Send + 'static {
+        let span = Span::current();
+        let asking = self.connections.post(self.url.clone(), self.headers.clone(), body);
+        async move {
+            let refusal = match asking.await {
+                Err(error) if thoughts::may_be_refused(&error) => error,
+                answer => return answer,
+            };
+            let Some(bare) = bare else { return Err(refusal) };
+            tracing::warn!(
+                gen_ai.provider.name = &*self.connections.provider_id,
+                "a model provider may have refused its own thoughts; asking again without them"
+            );
+            let body = self.api.body(&bare, &self.base_url)?;
+            span.in_scope(|| self.connections.post(self.url, self.headers, body)).await
+        }
+    }
+}
+
+/// An event that says whose it is, where that matters.
+fn stamped(mut event: Event, ours: &Arc<str>) -> Event {
+    match &mut event {
+        Event::Thought { origin, .. } | Event::CallSignature { origin, .. } => *origin = Arc::clone(ours),
+        Event::Text(_) | Event::Reasoning(_) | Event::ToolCall(_) | Event::Usage(_) | Event::Finished(_) => {}
+    }
+    event
 }
 
 fn check_images(request: &Request) -> Result<(), Error> {

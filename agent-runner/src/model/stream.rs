@@ -5,6 +5,7 @@ use std::{
     collections::VecDeque,
     mem,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
@@ -140,6 +141,16 @@ pub(super) fn parse<'a, T: Deserialize<'a>>(data: &'a [u8]) -> Result<T, Error> 
 /// The start of a tool call.
 pub(super) fn call(index: u32, id: String, name: String) -> Event {
     Event::ToolCall(ToolCallDelta { index, id, name, arguments: String::new() })
+}
+
+/// The end of a thought. Whose it is, is for others to say.
+pub(super) fn signed(signature: String) -> Event {
+    Event::Thought { signature, origin: Arc::default() }
+}
+
+/// What is wanted back with a call, likewise.
+pub(super) fn signed_call(index: u32, signature: String) -> Event {
+    Event::CallSignature { index, signature, origin: Arc::default() }
 }
 
 /// More of a call's arguments.

@@ -52,6 +52,10 @@ pub(super) fn thought(text: &str) -> Event {
     Event::Reasoning(text.to_owned())
 }
 
+pub(super) fn signed(signature: &str) -> Event {
+    super::stream::signed(signature.to_owned())
+}
+
 pub(super) fn called(index: u32, id: &str, name: &str) -> Event {
     let (id, name) = (id.to_owned(), name.to_owned());
     Event::ToolCall(ToolCallDelta { index, id, name, arguments: String::new() })
@@ -74,9 +78,9 @@ pub(super) fn text(text: &str) -> Part {
     part(Kind::Text(text.to_owned()))
 }
 
-pub(super) fn reasoning(api: &str, text: &str, signature: &str) -> Part {
-    let [api, text, signature] = [api, text, signature].map(str::to_owned);
-    part(Kind::Reasoning(Reasoning { text, signature, api }))
+pub(super) fn reasoning(origin: &str, text: &str, signature: &str) -> Part {
+    let [origin, text, signature] = [origin, text, signature].map(str::to_owned);
+    part(Kind::Reasoning(Reasoning { text, signature, origin }))
 }
 
 pub(super) fn message(role: Role, parts: Vec<Part>) -> Message {
@@ -99,7 +103,8 @@ fn every_error_is_of_a_class() {
     check(Error::Unauthorized, Class::Auth);
     check(Error::QuotaExceeded, Class::Billing);
     check(Error::ProviderOverloaded { retry_after: None }, Class::Overloaded);
-    check(Error::Overloaded, Class::Overloaded);
+    check(Error::Overloaded, Class::Transient);
+    check(Error::Slipped(String::new()), Class::Transient);
     check(Error::Idle(std::time::Duration::ZERO), Class::Timeout);
     check(Error::TimedOut, Class::Timeout);
     check(Error::ContextLengthExceeded(String::new()), Class::ContextOverflow);

@@ -16,9 +16,12 @@ use crate::{
 /// The answer so far.
 #[derive(Debug, Default)]
 pub(crate) struct Answer {
-    text: String,
+    /// Texts and signed thoughts as they came: providers want them back in that order.
+    parts: Vec<Part>,
+    /// The thought that is being told.
     reasoning: String,
-    thoughts: Vec<Reasoning>,
+    /// Whether the next text is one of its own, since a thought came between.
+    has_paused: bool,
     calls: Vec<Call>,
     reason: Option<FinishReason>,
     usage: Usage,
@@ -49,22 +52,28 @@ impl Answer {
     pub(super) fn take(&mut self, event: Event, toolbox: &Toolbox) -> Option<Kind> {
         match event {
             Event::Text(text) => {
-                self.text.push_str(&text);
+                self.take_text(&text);
                 Some(Kind::TextDelta(text))
             }
             Event::Reasoning(text) => {
                 self.reasoning.push_str(&text);
                 Some(Kind::ReasoningDelta(text))
             }
-            Event::Thought { signature, api } => {
+            Event::Thought { signature, origin } => {
                 let text = std::mem::take(&mut self.reasoning);
-                self.thoughts.push(Reasoning { text, signature, api: api.to_owned() });
+                self.has_paused = true;
+                // What is not signed is not wanted back.
+                if !signature.is_empty() {
+                    let thought = Reasoning { text, signature, origin: origin.to_string() };
+                    self.parts.push(Part { kind: Some(part::Kind::Reasoning(thought)) });
+                }
                 None
             }
             Event::ToolCall(delta) => self.take_call(delta, toolbox),
-            Event::CallSignature { index, signature } => {
+            Event::CallSignature { index, signature, origin } => {
                 if let Some(Call { call, .. }) = self.calls.get_mut(index as usize) {
                     call.signature = signature;
+                    call.signature_origin = origin.to_string();
                 }
                 None
             }
@@ -77,6 +86,14 @@ impl Answer {
                 None
             }
         }
+    }
+
+    fn take_text(&mut self, text: &str) {
+        match self.parts.last_mut().and_then(|part| part.kind.as_mut()) {
+            Some(part::Kind::Text(last)) if !self.has_paused => last.push_str(text),
+            Some(_) | None => self.parts.push(prompt::text(text.to_owned())),
+        }
+        self.has_paused = false;
     }
 
     /// Deltas of one call share its index, the first one names it, and indexes come in order. The client hears only of
@@ -120,14 +137,10 @@ impl Answer {
         };
         // Some providers say `stop` where tools are called.
         let calls_tools = reason == FinishReason::Stop && !self.calls.is_empty();
-        let mut parts = Vec::new();
+        let mut parts = self.parts;
         // Providers want a thought back only with the tool calls that came of it.
-        if !self.calls.is_empty() {
-            let wanted = self.thoughts.into_iter().filter(|thought| !thought.signature.is_empty());
-            parts.extend(wanted.map(|thought| Part { kind: Some(part::Kind::Reasoning(thought)) }));
-        }
-        if !self.text.is_empty() {
-            parts.push(prompt::text(self.text));
+        if self.calls.is_empty() {
+            parts.retain(|part| !matches!(part.kind, Some(part::Kind::Reasoning(_))));
         }
         let (tool_calls, owners) = self.calls.into_iter().map(|call| (call.call, call.owner)).unzip();
         let message = Message {

@@ -63,7 +63,9 @@ async fn every_kind_of_failure_has_its_way() {
     };
     // What may pass is tried again.
     check(1, || Error::Failed(String::new()), "a:0 ~a:0 b:0 ~b:0");
+    check(1, || Error::ProviderOverloaded { retry_after: None }, "a:0 ~a:0 b:0 ~b:0");
     check(1, || Error::Overloaded, "a:0 ~a:0 b:0 ~b:0");
+    check(1, || Error::Slipped(String::new()), "a:0 ~a:0 b:0 ~b:0");
     check(1, || limited(None), "a:0 ~a:0 b:0 ~b:0");
     check(1, || limited(Some(3)), "a:0 ~a:0 b:0 ~b:0");
     // A provider that asks for more patience than there is isn't.

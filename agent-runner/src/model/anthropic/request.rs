@@ -8,10 +8,14 @@ use proto::{
 use serde::Serialize;
 use serde_json::{Value, json, value::RawValue};
 
-use super::{API, REDACTED, thinking::thinking};
+use super::{
+    REDACTED,
+    thinking::{Thinking, takes_sampling, thinking, thinks_adaptively},
+};
 use crate::model::{
     Error, Request,
     input::{self, Speaker, Turn, cannot_take, data_url, file_data},
+    thoughts,
 };
 
 /// What upstream assumes where nothing is configured; the API wants a number.
@@ -21,7 +25,10 @@ const CACHED_TURNS: usize = 2;
 
 /// The body of a request, as JSON.
 pub(in crate::model) fn body(request: &Request) -> Result<Vec<u8>, Error> {
-    let body = Body::new(request)?;
+    let thinking = thinking(request);
+    // A model that is told when to think refuses its former thoughts when it is not.
+    let bare = if thinking.is_none() && !thinks_adaptively(&request.model) { thoughts::without(request) } else { None };
+    let body = Body::new(bare.as_ref().unwrap_or(request), thinking)?;
     Ok(serde_json::to_vec(&body).expect("strings, numbers and checked JSON always serialise"))
 }
 
@@ -71,10 +78,11 @@ struct WireTool<'a> {
 }
 
 impl<'a> Body<'a> {
-    fn new(request: &'a Request) -> Result<Self, Error> {
-        let (options, profile) = (&request.options, &request.profile);
-        let max_tokens = profile.cap(options.max_tokens).or(profile.max_tokens).unwrap_or(DEFAULT_MAX_TOKENS);
-        let thinking = thinking(request, max_tokens);
+    fn new(request: &'a Request, thinking: Option<Thinking>) -> Result<Self, Error> {
+        let options = &request.options;
+        // Thoughts count too, and are not to leave less to the answer than it has without.
+        let usual = DEFAULT_MAX_TOKENS + thinking.as_ref().map_or(0, |thinking| thinking.budget);
+        let max_tokens = most_tokens(request).unwrap_or(usual);
         let (format, form) = response_form(request);
         let effort = thinking.as_ref().and_then(|thinking| thinking.effort);
         let mut instructions = input::instructions(&request.messages);
@@ -93,7 +101,8 @@ impl<'a> Body<'a> {
         }
         mark_for_cache(&mut messages);
         // A thinking model takes no other randomness than its own; newer models take only one of the two settings.
-        let temperature = options.temperature.filter(|_| thinking.is_none()).map(|temperature| temperature.min(1.0));
+        let is_free = thinking.is_none() && takes_sampling(&request.model);
+        let temperature = options.temperature.filter(|_| is_free).map(|temperature| temperature.min(1.0));
         Ok(Self {
             model: &request.model,
             max_tokens,
@@ -103,7 +112,7 @@ impl<'a> Body<'a> {
             // The API refuses blank ones.
             stop_sequences: options.stop.iter().map(String::as_str).filter(|stop| !stop.trim().is_empty()).collect(),
             temperature,
-            top_p: options.top_p.filter(|_| thinking.is_none() && temperature.is_none()),
+            top_p: options.top_p.filter(|_| is_free && temperature.is_none()),
             thinking: thinking.map(|thinking| thinking.config),
             tools: request.tools.iter().map(WireTool::from).collect(),
             tool_choice: tool_choice(request),
@@ -119,9 +128,9 @@ fn output_config(format: Option<Value>, effort: Option<&str>) -> Option<Value> {
     (!fields.is_empty()).then(|| fields.into())
 }
 
-/// Whether a thought came from this API and can go back to it.
-pub(super) fn is_ours(reasoning: &Reasoning) -> bool {
-    reasoning.api == API && !reasoning.signature.is_empty()
+/// The most tokens of the answer that the request or the configuration gives it.
+pub(super) fn most_tokens(request: &Request) -> Option<u32> {
+    request.profile.cap(request.options.max_tokens).or(request.profile.max_tokens)
 }
 
 fn system(instructions: &str) -> Vec<Value> {
@@ -209,13 +218,12 @@ fn tool_result(message: &Message) -> Result<Block<'_>, Error> {
     Ok(Block::Plain(json!({"type": "tool_result", "tool_use_id": id, "content": content})))
 }
 
-/// `None` for what the API refuses, which is empty texts and others' thoughts.
+/// `None` for what the API refuses, which is texts with nothing but blanks in them.
 fn block(part: &Part) -> Result<Option<Block<'_>>, Error> {
     Ok(Some(Block::Plain(match &part.kind {
         None => return Ok(None),
-        Some(Kind::Text(text) | Kind::Refusal(text)) if text.is_empty() => return Ok(None),
+        Some(Kind::Text(text) | Kind::Refusal(text)) if text.trim().is_empty() => return Ok(None),
         Some(Kind::Text(text) | Kind::Refusal(text)) => json!({"type": "text", "text": text}),
-        Some(Kind::Reasoning(reasoning)) if !is_ours(reasoning) => return Ok(None),
         Some(Kind::Reasoning(Reasoning { text, signature, .. })) => match signature.strip_prefix(REDACTED) {
             Some(data) => json!({"type": "redacted_thinking", "data": data}),
             None => json!({"type": "thinking", "thinking": text, "signature": signature}),

@@ -9,11 +9,11 @@ use proto::{agent::v1::FinishReason, session::v1::Usage};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{API, REDACTED};
+use super::REDACTED;
 use crate::model::{
     Error, Event,
     provider_error::{self, Details},
-    stream::{self, Flow, Text, arguments, call, parse},
+    stream::{self, Flow, Text, arguments, call, parse, signed},
 };
 
 /// The reading of one answer.
@@ -184,7 +184,7 @@ impl Answer {
 
     fn stop(&mut self, index: u64, said: &mut VecDeque<Event>) {
         match self.blocks.remove(&index) {
-            Some(Block::Thought { signature }) => said.push_back(Event::Thought { signature, api: API }),
+            Some(Block::Thought { signature }) => said.push_back(signed(signature)),
             // A call without arguments comes without deltas.
             Some(Block::Call { index, has_arguments: false }) => said.push_back(arguments(index, "{}".to_owned())),
             Some(Block::Call { has_arguments: true, .. } | Block::Text) | None => {}

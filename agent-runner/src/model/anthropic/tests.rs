@@ -9,21 +9,17 @@ use proto::{
 };
 use serde_json::{Value, json};
 
-use super::{API, Answer, body};
+use super::{Answer, body};
 use crate::model::{
     Event, Profile, Request,
     tests::{
-        called, check_everywhere, failed, message, part, read, reasoning, recorded, result, said, sse, text, thought,
-        tool_call, with,
+        called, check_everywhere, failed, message, part, read, reasoning, recorded, result, said, signed, sse, text,
+        thought, tool_call, with,
     },
 };
 
 fn cost(completion_tokens: u64) -> Event {
     Event::Usage(Usage { prompt_tokens: 123, completion_tokens, cached_tokens: 100, reasoning_tokens: 0 })
-}
-
-fn signed(signature: &str) -> Event {
-    Event::Thought { signature: signature.to_owned(), api: API }
 }
 
 #[test]
@@ -101,15 +97,13 @@ fn a_prompt_is_written_as_the_api_wants_it() {
     };
     let calls = vec![tool_call("call|1", r#"{"b":1,"a":2}"#), tool_call("c2", "")];
     let thoughts = vec![
-        reasoning(API, "hm", "sig"),
-        reasoning(API, "", "redacted:hidden"),
-        reasoning(API, "", "untold"),
-        reasoning(API, "unsigned", ""),
-        reasoning("openai-responses", "other", "x"),
+        reasoning("", "hm", "sig"),
+        reasoning("", "", "redacted:hidden"),
+        reasoning("", "", "untold"),
         text("I call"),
     ];
     let request = Request {
-        model: "claude".to_owned(),
+        model: "claude-opus-4-6".to_owned(),
         messages: vec![
             message(Role::System, vec![text("Be brief.")]),
             message(Role::User, vec![text("hello")]),
@@ -137,7 +131,7 @@ fn a_prompt_is_written_as_the_api_wants_it() {
     };
     let marked = json!({"type": "ephemeral"});
     let expected = json!({
-        "model": "claude",
+        "model": "claude-opus-4-6",
         "max_tokens": 8192,
         "stream": true,
         "system": [{"type": "text", "text": "Be brief.", "cache_control": marked}],
@@ -214,7 +208,7 @@ fn a_model_thinks_as_much_as_is_asked_for_and_fits() {
         thinking(messages, 32_000, "high")
     };
     check(&after_call(vec![text("no thought")]), 32_000, None);
-    check(&after_call(vec![reasoning(API, "hm", "sig")]), 32_000, Some(16_384));
+    check(&after_call(vec![reasoning("", "hm", "sig")]), 32_000, Some(16_384));
 }
 
 #[test]

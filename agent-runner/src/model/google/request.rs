@@ -9,7 +9,6 @@ use proto::{
 use serde::Serialize;
 use serde_json::{Value, json, value::RawValue};
 
-use super::API;
 use crate::model::{
     Error, Request,
     input::{self, Speaker, Turn, data_url, file_data},
@@ -148,19 +147,19 @@ fn known_id(id: &str) -> Option<&str> {
     if id.is_empty() || id.starts_with(MADE_UP) { None } else { Some(id) }
 }
 
-/// `None` for what the API refuses, which is empty texts and others' thoughts.
+/// `None` for what the API refuses, which is empty texts.
 fn plain_part(part: &Part) -> Result<Option<Value>, Error> {
     Ok(Some(match &part.kind {
         Some(Kind::Text(text) | Kind::Refusal(text)) if text.is_empty() => return Ok(None),
         Some(Kind::Text(text) | Kind::Refusal(text)) => json!({"text": text}),
-        Some(Kind::Reasoning(Reasoning { text, signature, api })) if api == API && !signature.is_empty() => {
+        Some(Kind::Reasoning(Reasoning { text, signature, .. })) => {
             let mut thought = json!({"text": text, "thoughtSignature": signature});
             if !text.is_empty() {
                 thought["thought"] = true.into();
             }
             thought
         }
-        Some(Kind::Reasoning(_)) | None => return Ok(None),
+        None => return Ok(None),
         Some(Kind::Image(image)) => match data_url(&image.url)? {
             Some((mime_type, data)) => inline(mime_type, data),
             None => json!({"fileData": {"fileUri": image.url}}),

@@ -6,11 +6,11 @@ use proto::{agent::v1::FinishReason, session::v1::Usage};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{API, request::MADE_UP};
+use super::request::MADE_UP;
 use crate::model::{
     Error, Event,
     provider_error::{self, Details},
-    stream::{self, Flow, Text, arguments, call, parse},
+    stream::{self, Flow, Text, arguments, call, parse, signed, signed_call},
 };
 
 /// The reading of one answer.
@@ -140,7 +140,7 @@ impl Answer {
         said.extend(part.text.and_then(Text::said).map(Event::Text));
         if !signature.is_empty() {
             // The thought itself was not told; it ends with the text that came of it.
-            said.push_back(Event::Thought { signature, api: API });
+            said.push_back(signed(signature));
         }
     }
 
@@ -153,12 +153,12 @@ impl Answer {
         let args = function_call.args.map(RawValue::get).filter(|args| *args != "null").unwrap_or("{}");
         said.push_back(arguments(index, args.to_owned()));
         if !signature.is_empty() {
-            said.push_back(Event::CallSignature { index, signature });
+            said.push_back(signed_call(index, signature));
         }
     }
 
     fn end_thought(&mut self, said: &mut VecDeque<Event>) {
-        said.extend(self.thought.take().map(|signature| Event::Thought { signature, api: API }));
+        said.extend(self.thought.take().map(signed));
     }
 
     /// Reasons that are not known count as a plain end.
@@ -169,7 +169,7 @@ impl Answer {
                 Ok(FinishReason::ContentFilter)
             }
             "MALFORMED_FUNCTION_CALL" | "UNEXPECTED_TOOL_CALL" => {
-                Err(Error::Failed("it called a tool in a way that makes no sense".to_owned()))
+                Err(Error::Slipped("it called a tool in a way that makes no sense".to_owned()))
             }
             _ if self.calls > 0 => Ok(FinishReason::ToolCalls),
             _ => Ok(FinishReason::Stop),

@@ -9,12 +9,13 @@ use proto::{
 };
 use serde_json::{Value, json};
 
-use super::{API, Answer, body, unique_prefix};
+use super::{Answer, body, unique_prefix};
 use crate::model::{
     Event, Profile, Request,
+    stream::signed_call,
     tests::{
-        called, check_everywhere, failed, message, part, read, reasoning, recorded, result, said, sse, text, thought,
-        tool_call, with,
+        called, check_everywhere, failed, message, part, read, reasoning, recorded, result, said, signed, sse, text,
+        thought, tool_call, with,
     },
 };
 
@@ -30,12 +31,12 @@ fn an_answer_is_the_same_wherever_it_is_cut() {
     let expected = [
         thought("**Hm**"),
         cost(5, 0),
-        Event::Thought { signature: String::new(), api: API },
+        signed(""),
         said("hé "),
         said("🦀"),
         called(0, "made_up_0", "f"),
         with(0, "{\"b\": 1,\"a\": [2]}"),
-        Event::CallSignature { index: 0, signature: "c2ln".to_owned() },
+        signed_call(0, "c2ln".to_owned()),
         called(1, "own", "g"),
         with(1, "{}"),
         Event::Finished(FinishReason::ToolCalls),
@@ -56,7 +57,10 @@ fn an_answer_ends_for_the_reason_that_is_given() {
     check(&finish("MAX_TOKENS"), finished(FinishReason::Length));
     check(&finish("SAFETY"), finished(FinishReason::ContentFilter));
     check(&finish("PROHIBITED_CONTENT"), finished(FinishReason::ContentFilter));
-    check(&finish("MALFORMED_FUNCTION_CALL"), failed("it called a tool in a way that makes no sense"));
+    check(
+        &finish("MALFORMED_FUNCTION_CALL"),
+        Err("the model made a mistake: it called a tool in a way that makes no sense".to_owned()),
+    );
     check(r#"{"promptFeedback":{"blockReason":"SAFETY"}}"#, finished(FinishReason::ContentFilter));
     check(
         r#"{"error":{"code":503,"message":"The model is overloaded.","status":"UNAVAILABLE"}}"#,
@@ -69,8 +73,7 @@ fn an_answer_ends_for_the_reason_that_is_given() {
 fn a_signature_without_a_thought_is_kept() {
     let last = r#"{"candidates":[{"content":{"parts":[{"text":"a","thoughtSignature":"s"}]},"finishReason":"STOP"}]}"#;
     let told = read(answer(), [sse(&[last]).into()]);
-    let signed = Ok(Event::Thought { signature: "s".to_owned(), api: API });
-    assert_eq!(told, [Ok(said("a")), signed, Ok(Event::Finished(FinishReason::Stop))]);
+    assert_eq!(told, [Ok(said("a")), Ok(signed("s")), Ok(Event::Finished(FinishReason::Stop))]);
 }
 
 #[test]
@@ -89,7 +92,7 @@ fn a_prompt_is_written_as_the_api_wants_it() {
     let image = |url: &str| part(Kind::Image(Image { url: url.to_owned(), detail: String::new() }));
     let audio = part(Kind::Audio(Audio { data: "QQ==".to_owned(), format: "wav".to_owned() }));
     let signed = ToolCall { signature: "s".to_owned(), ..tool_call("c1", r#"{"a":1}"#) };
-    let thoughts = vec![reasoning(API, "hm", "t"), reasoning(API, "", "u"), reasoning(API, "unsigned", ""), text("ok")];
+    let thoughts = vec![reasoning("", "hm", "t"), reasoning("", "", "u"), text("ok")];
     let request = Request {
         model: "gemini-2.5-flash".to_owned(),
         messages: vec![

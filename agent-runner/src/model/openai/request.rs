@@ -2,13 +2,17 @@
 
 use proto::{
     agent::v1::{FunctionTool, ResponseFormat, ToolChoice, response_format, tool_choice::Mode},
-    session::v1::{Message, Role, ToolCall, part::Kind},
+    session::v1::{Message, Part, Reasoning, Role, ToolCall, part::Kind},
 };
 use reqwest::Url;
 use serde::{Serialize, Serializer, ser::SerializeSeq};
 use serde_json::{json, value::RawValue};
 
-use crate::model::{MaxTokensField, Request, input::raw};
+use super::REASONING_CONTENT;
+use crate::model::{
+    MaxTokensField, Request,
+    input::{self, raw},
+};
 
 /// The body of a request to the server at `base_url`, as JSON.
 pub(in crate::model) fn body(request: &Request, base_url: &Url) -> Vec<u8> {
@@ -60,6 +64,9 @@ struct StreamOptions {
 struct WireMessage<'a> {
     role: &'static str,
     content: Content<'a>,
+    /// What it thought before it called, for servers that send that under this name.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    reasoning_content: String,
     #[serde(skip_serializing_if = "str::is_empty")]
     name: &'a str,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -80,12 +87,15 @@ struct WireToolCall<'a> {
     id: &'a str,
     r#type: &'static str,
     function: WireFunctionCall<'a>,
+    /// As the server sent it with the call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    extra_content: Option<&'a RawValue>,
 }
 
 #[derive(Serialize)]
 struct WireFunctionCall<'a> {
     name: &'a str,
-    arguments: &'a str,
+    arguments: String,
 }
 
 #[derive(Serialize)]
@@ -108,11 +118,15 @@ struct WireFunction<'a> {
 impl<'a> Body<'a> {
     fn new(request: &'a Request, base_url: &Url) -> Self {
         let (options, profile) = (&request.options, &request.profile);
-        let field = profile.compat.max_tokens_field.unwrap_or(match base_url.host_str() {
-            Some("api.openai.com") => MaxTokensField::MaxCompletionTokens,
-            Some(_) | None => MaxTokensField::MaxTokens,
+        let is_openai = base_url.host_str() == Some("api.openai.com");
+        let field = profile.compat.max_tokens_field.unwrap_or(if is_openai {
+            MaxTokensField::MaxCompletionTokens
+        } else {
+            MaxTokensField::MaxTokens
         });
         let max_tokens = profile.cap(options.max_tokens);
+        // OpenAI's thinkers refuse to be told how to choose their words; others' take it.
+        let is_free = !input::is_openai_thinker(&request.model) && !(is_openai && profile.reasoning);
         let instructs_as = match profile.compat.supports_developer_role {
             Some(true) if profile.reasoning => "developer",
             Some(_) | None => "system",
@@ -127,14 +141,14 @@ impl<'a> Body<'a> {
             stream: true,
             stream_options: StreamOptions { include_usage: true },
             store: profile.compat.supports_store.filter(|supported| *supported).map(|_| false),
-            temperature: options.temperature,
-            top_p: options.top_p,
+            temperature: options.temperature.filter(|_| is_free),
+            top_p: options.top_p.filter(|_| is_free),
             max_tokens: max_tokens.filter(|_| field == MaxTokensField::MaxTokens),
             max_completion_tokens: max_tokens.filter(|_| field == MaxTokensField::MaxCompletionTokens),
-            stop: &options.stop,
+            stop: if is_free { &options.stop } else { &[] },
             seed: options.seed,
-            frequency_penalty: options.frequency_penalty,
-            presence_penalty: options.presence_penalty,
+            frequency_penalty: options.frequency_penalty.filter(|_| is_free),
+            presence_penalty: options.presence_penalty.filter(|_| is_free),
             response_format: options.response_format.as_ref().and_then(response_format),
             reasoning_effort,
             parallel_tool_calls: options.parallel_tool_calls.filter(|_| !request.tools.is_empty()),
@@ -159,6 +173,7 @@ impl<'a> WireMessage<'a> {
         }
         Some(Self {
             role,
+            reasoning_content: message.parts.iter().filter_map(thought).collect(),
             content: Content { parts, may_be_null: !message.tool_calls.is_empty() },
             name: &message.name,
             tool_calls: message.tool_calls.iter().map(WireToolCall::from).collect(),
@@ -169,8 +184,10 @@ impl<'a> WireMessage<'a> {
 
 impl<'a> From<&'a ToolCall> for WireToolCall<'a> {
     fn from(call: &'a ToolCall) -> Self {
-        let function = WireFunctionCall { name: &call.name, arguments: &call.arguments };
-        Self { id: &call.id, r#type: "function", function }
+        // Servers that read the arguments refuse what a model broke off in the middle of.
+        let arguments = input::arguments(&call.arguments).get().to_owned();
+        let function = WireFunctionCall { name: &call.name, arguments };
+        Self { id: &call.id, r#type: "function", function, extra_content: raw(&call.signature) }
     }
 }
 
@@ -205,7 +222,18 @@ impl Serialize for Content<'_> {
     }
 }
 
-/// `None` for what a model thought; the protocol has no way back for it.
+/// What a server sent as `reasoning_content`, which it wants back; for other thoughts the protocol has no way back.
+fn thought(part: &Part) -> Option<&str> {
+    match &part.kind {
+        Some(Kind::Reasoning(Reasoning { text, signature, .. })) if signature == REASONING_CONTENT => Some(text),
+        Some(
+            Kind::Reasoning(_) | Kind::Text(_) | Kind::Image(_) | Kind::Audio(_) | Kind::File(_) | Kind::Refusal(_),
+        )
+        | None => None,
+    }
+}
+
+/// `None` for what a model thought, which is no content.
 fn sendable(kind: &Kind) -> Option<&Kind> {
     if matches!(kind, Kind::Reasoning(_)) { None } else { Some(kind) }
 }

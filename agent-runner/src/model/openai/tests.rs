@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::{Answer, body};
 use crate::model::{
     Compat, Event, MaxTokensField, Profile, Request,
-    tests::{check_everywhere, message, read, reasoning, text},
+    tests::{check_everywhere, message, read, reasoning, signed, text},
 };
 
 const ANSWER: &str = concat!(
@@ -39,6 +39,7 @@ fn expected() -> Vec<Event> {
     let usage = Usage { prompt_tokens: 9, completion_tokens: 4, cached_tokens: 3, reasoning_tokens: 1 };
     [
         Event::Reasoning("hm".to_owned()),
+        signed("reasoning_content"),
         Event::Text("hé \"llo\" ".to_owned()),
         Event::Text("🦀".to_owned()),
         Event::ToolCall(call("c1", "f", "")),

@@ -7,7 +7,6 @@ use proto::{
 use serde::Serialize;
 use serde_json::{Value, json, value::RawValue};
 
-use super::API;
 use crate::model::{Error, Request, input};
 
 /// The body of a request, as JSON. Nothing is kept at the provider, so thoughts come back encrypted and are sent again.
@@ -17,15 +16,17 @@ pub(in crate::model) fn body(request: &Request) -> Result<Vec<u8>, Error> {
         return Err(Error::InvalidRequest("`stop` is not known to the protocol `openai-responses`".to_owned()));
     }
     let has_tools = !request.tools.is_empty();
+    let thinks = request.profile.reasoning || input::is_openai_thinker(&request.model);
     let body = Body {
         model: &request.model,
         instructions: input::instructions(&request.messages),
         input: request.messages.iter().flat_map(items).collect(),
         stream: true,
         store: false,
-        include: ["reasoning.encrypted_content"],
-        temperature: options.temperature,
-        top_p: options.top_p,
+        // Others refuse to be asked for thoughts, and those that think refuse to be told how to choose their words.
+        include: if thinks { &["reasoning.encrypted_content"] } else { &[] },
+        temperature: options.temperature.filter(|_| !thinks),
+        top_p: options.top_p.filter(|_| !thinks),
         max_output_tokens: request.profile.cap(options.max_tokens),
         reasoning: reasoning(request),
         text: options.response_format.as_ref().and_then(format).map(|format| json!({"format": format})),
@@ -44,7 +45,8 @@ struct Body<'a> {
     input: Vec<Value>,
     stream: bool,
     store: bool,
-    include: [&'static str; 1],
+    #[serde(skip_serializing_if = "<[&str]>::is_empty")]
+    include: &'static [&'static str],
     #[serde(skip_serializing_if = "Option::is_none")]
     temperature: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -95,10 +97,19 @@ fn items(message: &Message) -> Vec<Value> {
             vec![json!({"type": "function_call_output", "call_id": message.tool_call_id, "output": output})]
         }
         Role::Assistant => {
-            let thoughts = message.parts.iter().filter_map(thought);
-            let content: Vec<_> = message.parts.iter().filter_map(said).collect();
-            let said = (!content.is_empty()).then(|| json!({"role": "assistant", "content": content}));
-            thoughts.chain(said).chain(message.tool_calls.iter().map(call)).collect()
+            let mut items = Vec::new();
+            let mut content = Vec::new();
+            for part in &message.parts {
+                let Some(thought) = thought(part) else {
+                    content.extend(said(part));
+                    continue;
+                };
+                items.extend(answer(&mut content));
+                items.push(thought);
+            }
+            items.extend(answer(&mut content));
+            items.extend(message.tool_calls.iter().map(call));
+            items
         }
         Role::User | Role::Unspecified => {
             let content: Vec<_> = message.parts.iter().filter_map(asked).collect();
@@ -107,12 +118,14 @@ fn items(message: &Message) -> Vec<Value> {
     }
 }
 
-/// A thought as the provider knows it; others' are not for it.
+/// What the model said between two thoughts.
+fn answer(content: &mut Vec<Value>) -> Option<Value> {
+    let content = std::mem::take(content);
+    (!content.is_empty()).then(|| json!({"role": "assistant", "content": content}))
+}
+
 fn thought(part: &Part) -> Option<Value> {
-    let Some(Kind::Reasoning(Reasoning { text, signature, api })) = &part.kind else { return None };
-    if api != API || signature.is_empty() {
-        return None;
-    }
+    let Some(Kind::Reasoning(Reasoning { text, signature, .. })) = &part.kind else { return None };
     let summary = if text.is_empty() { json!([]) } else { json!([{"type": "summary_text", "text": text}]) };
     Some(json!({"type": "reasoning", "summary": summary, "encrypted_content": signature}))
 }
@@ -151,7 +164,8 @@ fn document(file: &File) -> Value {
 }
 
 fn call(call: &ToolCall) -> Value {
-    json!({"type": "function_call", "call_id": call.id, "name": call.name, "arguments": call.arguments})
+    let arguments = input::arguments(&call.arguments);
+    json!({"type": "function_call", "call_id": call.id, "name": call.name, "arguments": arguments.get()})
 }
 
 fn reasoning(request: &Request) -> Option<Value> {

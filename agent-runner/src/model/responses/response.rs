@@ -8,11 +8,10 @@ use std::{
 use proto::{agent::v1::FinishReason, session::v1::Usage};
 use serde::Deserialize;
 
-use super::API;
 use crate::model::{
     Error, Event,
     provider_error::{self, Details},
-    stream::{self, Flow, Text, arguments, call, parse},
+    stream::{self, Flow, Text, arguments, call, parse, signed},
 };
 
 /// The reading of one answer.
@@ -204,7 +203,7 @@ impl Answer {
                     said.extend(Some(parts.join("\n\n")).filter(|text| !text.is_empty()).map(Event::Reasoning));
                 }
                 self.has_reasoned = false;
-                said.push_back(Event::Thought { signature: Text::or_empty(item.encrypted_content), api: API });
+                said.push_back(signed(Text::or_empty(item.encrypted_content)));
             }
             _ => {}
         }

@@ -9,12 +9,12 @@ use proto::{
 };
 use serde_json::{Value, json};
 
-use super::{API, Answer, body};
+use super::{Answer, body};
 use crate::model::{
     Event, Profile, Request,
     tests::{
-        called, check_everywhere, failed, message, part, read, reasoning, recorded, result, said, sse, text, thought,
-        tool_call, with,
+        called, check_everywhere, failed, message, part, read, reasoning, recorded, result, said, signed, sse, text,
+        thought, tool_call, with,
     },
 };
 
@@ -24,7 +24,7 @@ fn an_answer_is_the_same_wherever_it_is_cut() {
         thought("First"),
         thought("\n\n"),
         thought("then"),
-        Event::Thought { signature: "gAAAA".to_owned(), api: API },
+        signed("gAAAA"),
         said("hé 🦀"),
         called(0, "call_1", "f"),
         with(0, "{\"a\""),
@@ -70,21 +70,16 @@ fn an_answer_ends_for_the_reason_that_is_given() {
 fn a_thought_that_was_not_told_in_deltas_is_told_at_its_end() {
     let done = r#"{"type":"response.output_item.done","output_index":0,"item":{"type":"reasoning","summary":[{"type":"summary_text","text":"a"},{"type":"summary_text","text":"b"}]}}"#;
     let told = read(Answer::default(), [sse(&[done]).into()]);
-    assert_eq!(told[..2], [Ok(thought("a\n\nb")), Ok(Event::Thought { signature: String::new(), api: API })]);
+    assert_eq!(told[..2], [Ok(thought("a\n\nb")), Ok(signed(""))]);
 }
 
 #[test]
 fn a_prompt_is_written_as_the_api_wants_it() {
     let image = part(Kind::Image(Image { url: "data:,x".to_owned(), detail: String::new() }));
     let file = part(Kind::File(File { file_id: "file-1".to_owned(), ..File::default() }));
-    let thoughts = vec![
-        reasoning(API, "hm", "enc"),
-        reasoning(API, "", "hidden"),
-        reasoning("anthropic-messages", "other", "x"),
-        text("I call"),
-    ];
+    let thoughts = vec![reasoning("", "hm", "enc"), reasoning("", "", "hidden"), text("I call")];
     let request = Request {
-        model: "gpt".to_owned(),
+        model: "gpt-5".to_owned(),
         messages: vec![
             message(Role::System, vec![text("Be brief.")]),
             message(Role::User, vec![text("hello"), image, file]),
@@ -117,7 +112,7 @@ fn a_prompt_is_written_as_the_api_wants_it() {
     };
     let written: Value = serde_json::from_slice(&body(&request).expect("writable")).expect("valid JSON");
     let expected = json!({
-        "model": "gpt",
+        "model": "gpt-5",
         "instructions": "Be brief.",
         "input": [
             {"role": "user", "content": [
@@ -134,7 +129,6 @@ fn a_prompt_is_written_as_the_api_wants_it() {
         "stream": true,
         "store": false,
         "include": ["reasoning.encrypted_content"],
-        "temperature": 0.5,
         "max_output_tokens": 50,
         "reasoning": {"effort": "low", "summary": "auto"},
         "text": {"format": {"type": "json_schema", "name": "s", "schema": {"type": "object"}, "strict": true}},

@@ -362,7 +362,7 @@ async fn another_model_answers_when_the_first_does_not() {
         || Error::RateLimited { retry_after: None },
         || Error::Unauthorized,
         || Error::QuotaExceeded,
-        || Error::Overloaded,
+        || Error::ProviderOverloaded { retry_after: None },
         || Error::TimedOut,
         || Error::Failed("HTTP 500".to_owned()),
         || Error::InvalidRequest("no".to_owned()),
