@@ -24,7 +24,7 @@ mod stream;
 mod thoughts;
 
 pub use http::Connections;
-pub use profile::{Compat, Cost, MaxTokensField, Profile};
+pub use profile::{Compat, MaxTokensField, Profile};
 pub use remote::{Api, ApiKey, Remote, base_url, headers};
 
 /// One question to a model.

@@ -102,7 +102,7 @@ pub(super) fn load(document: &Document, environment: &Environment) -> Result<BTr
     let mut sections: BTreeMap<String, Section> = document.section("models.providers")?;
     for known in Known::ALL {
         if let Some(section) = sections.get_mut(known.id) {
-            known.complete(section);
+            known.complete(section, environment);
         } else if let Some(section) = known.section_from(environment) {
             sections.insert(known.id.to_owned(), section);
         }

@@ -17,25 +17,10 @@ pub struct Profile {
     pub reasoning: bool,
     /// Whether it can be shown pictures.
     pub takes_images: bool,
-    /// What its tokens cost.
-    pub cost: Cost,
     /// Where its server deviates from the protocol.
     pub compat: Compat,
     /// Headers of each request for it, beside its provider's.
     pub headers: HeaderMap,
-}
-
-/// What a million tokens cost, by kind.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Cost {
-    /// Of the prompt.
-    pub input: f64,
-    /// Of the answer.
-    pub output: f64,
-    /// Of the prompt, served from the provider's cache.
-    pub cache_read: f64,
-    /// Of the prompt, written to the provider's cache.
-    pub cache_write: f64,
 }
 
 /// Where a server deviates from Chat Completions; what is not said follows from its address.
@@ -69,7 +54,6 @@ impl Default for Profile {
             max_tokens: None,
             reasoning: false,
             takes_images: true,
-            cost: Cost::default(),
             compat: Compat::default(),
             headers: HeaderMap::new(),
         }

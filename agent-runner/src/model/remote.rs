@@ -89,6 +89,11 @@ impl ApiKey {
         };
         Ok(Self { plain: sensitive(key)?, bearer: sensitive(&format!("Bearer {key}"))? })
     }
+
+    #[cfg(test)]
+    pub(crate) fn text(&self) -> &str {
+        self.plain.to_str().expect("ASCII")
+    }
 }
 
 impl Api {

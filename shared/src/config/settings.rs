@@ -127,7 +127,6 @@ pub const SETTINGS: &[Setting] = &[
     Setting::new("models.providers.<id>.models[].api", Kind::Text, "that of the provider", "protocol of a model"),
     Setting::new("models.providers.<id>.models[].reasoning", Kind::Boolean, "false", "whether a model can think before it answers"),
     Setting::new("models.providers.<id>.models[].input", Kind::Structure, "text and pictures", "list of what a model can be shown: `text`, `image`"),
-    Setting::new("models.providers.<id>.models[].cost", Kind::Structure, "0", "price of a million tokens: `input`, `output`, `cacheRead`, `cacheWrite`"),
     Setting::new("models.providers.<id>.models[].contextWindow", Kind::Integer, "200000", "most tokens of prompt and answer together"),
     Setting::new("models.providers.<id>.models[].maxTokens", Kind::Integer, "the request's; 8192 where the protocol needs one", "most tokens of an answer"),
     Setting::new("models.providers.<id>.models[].headers.<name>", Kind::Secret, "", "header for each request for a model"),

@@ -77,6 +77,7 @@ pub(super) const HARMLESS: &[&str] = &[
     "models.bedrockDiscovery",
     "models.mode",
     "models.providers.<id>.auth",
+    "models.providers.<id>.models[].cost",
     "models.providers.<id>.models[].name",
     "nodeHost",
     "plugins",

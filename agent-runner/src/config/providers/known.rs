@@ -48,21 +48,33 @@ impl Known {
 
     /// What the environment says of it; `None` when it says nothing.
     pub(super) fn section_from(&self, environment: &Environment) -> Option<Section> {
-        let api_key = self.key_variables.iter().find_map(|name| environment.get(name));
-        let base_url = self.base_url_variable.and_then(|name| environment.get(name));
-        if api_key.is_none() && base_url.is_none() {
+        if self.key(environment).is_none() && self.base_url(environment).is_none() {
             return None;
         }
-        let mut section = Section::new(base_url.unwrap_or_default(), api_key.unwrap_or_default());
-        self.complete(&mut section);
+        let mut section = Section::default();
+        self.complete(&mut section, environment);
         Some(section)
     }
 
-    /// Fills in what a file leaves out. The environment's key is not among it: the file may name another's server.
-    pub(super) fn complete(&self, section: &mut Section) {
+    /// Fills in what a file leaves out. Where it names a server, that may be another's: the environment's key is not for it.
+    pub(super) fn complete(&self, section: &mut Section, environment: &Environment) {
         let protocol = *section.api.get_or_insert(self.api);
-        if section.base_url.is_empty() && protocol != Protocol::Local {
-            self.base_url.clone_into(&mut section.base_url);
+        if !section.base_url.is_empty() || protocol == Protocol::Local {
+            return;
         }
+        self.base_url(environment).unwrap_or(self.base_url).clone_into(&mut section.base_url);
+        if let Some(key) = self.key(environment)
+            && !section.has_key()
+        {
+            key.clone_into(&mut section.api_key);
+        }
+    }
+
+    fn key<'a>(&self, environment: &'a Environment) -> Option<&'a str> {
+        self.key_variables.iter().find_map(|name| environment.get(name))
+    }
+
+    fn base_url<'a>(&self, environment: &'a Environment) -> Option<&'a str> {
+        environment.get(self.base_url_variable?)
     }
 }

@@ -13,7 +13,7 @@ use shared::config::Environment;
 use super::{Kind, LocalFiles, Provider, RemoteParts, invalid, needs_feature};
 use crate::{
     config::Error,
-    model::{self, Api, ApiKey, Compat, Cost, MaxTokensField, Profile},
+    model::{self, Api, ApiKey, Compat, MaxTokensField, Profile},
 };
 
 /// One provider, as configured.
@@ -21,7 +21,7 @@ use crate::{
 #[serde(default, rename_all = "camelCase")]
 pub(super) struct Section {
     pub(super) base_url: String,
-    api_key: String,
+    pub(super) api_key: String,
     api_keys: Vec<String>,
     auth_header: bool,
     pub(super) api: Option<Protocol>,
@@ -54,8 +54,6 @@ struct ListedModel {
     #[serde(default)]
     input: Option<Vec<Input>>,
     #[serde(default)]
-    cost: ListedCost,
-    #[serde(default)]
     context_window: Option<NonZeroU64>,
     #[serde(default)]
     max_tokens: Option<NonZeroU32>,
@@ -75,15 +73,6 @@ enum Input {
 
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-struct ListedCost {
-    input: f64,
-    output: f64,
-    cache_read: f64,
-    cache_write: f64,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
 struct ListedCompat {
     max_tokens_field: Option<ListedMaxTokensField>,
     supports_developer_role: Option<bool>,
@@ -99,14 +88,13 @@ enum ListedMaxTokensField {
 }
 
 impl Section {
-    /// A provider of which nothing else is said.
-    pub(super) fn new(base_url: &str, api_key: &str) -> Self {
-        Self { base_url: base_url.to_owned(), api_key: api_key.to_owned(), ..Self::default() }
-    }
-
     /// The embedded model, which needs nothing said of it.
     pub(super) fn local() -> Self {
         Self { api: Some(Protocol::Local), ..Self::default() }
+    }
+
+    pub(super) fn has_key(&self) -> bool {
+        !self.api_key.is_empty() || self.api_keys.iter().any(|key| !key.is_empty())
     }
 
     pub(super) fn check(self, id: &str, environment: &Environment) -> Result<Provider, Error> {
@@ -167,12 +155,6 @@ impl ListedModel {
             max_tokens: self.max_tokens.map(NonZeroU32::get),
             reasoning: self.reasoning,
             takes_images: self.input.as_ref().map_or(usual.takes_images, |input| input.contains(&Input::Image)),
-            cost: Cost {
-                input: self.cost.input,
-                output: self.cost.output,
-                cache_read: self.cost.cache_read,
-                cache_write: self.cost.cache_write,
-            },
             compat: Compat {
                 max_tokens_field: self.compat.max_tokens_field.map(|field| match field {
                     ListedMaxTokensField::MaxTokens => MaxTokensField::MaxTokens,

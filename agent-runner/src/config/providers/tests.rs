@@ -5,7 +5,7 @@ use std::path::Path;
 use shared::config::Sources;
 
 use super::*;
-use crate::model::{Compat, Cost, MaxTokensField};
+use crate::model::{Compat, MaxTokensField};
 
 fn read(text: &str, environment: &[(&str, &str)]) -> Result<BTreeMap<String, Provider>, String> {
     let environment: Environment = environment.iter().copied().collect();
@@ -34,6 +34,23 @@ fn a_key_in_the_environment_is_enough() {
     let google = "https://generativelanguage.googleapis.com/v1beta";
     check(&[("GEMINI_API_KEY", "k")], "google", Api::GoogleGenerativeAi, google);
     check(&[("GOOGLE_API_KEY", "k")], "google", Api::GoogleGenerativeAi, google);
+}
+
+#[test]
+fn the_environment_fills_in_what_a_section_leaves_out() {
+    let variables = [("ANTHROPIC_API_KEY", "of-environment"), ("ANTHROPIC_BASE_URL", "http://127.0.0.1:1")];
+    let check = |section: &str, base_url: &str, key: Option<&str>| {
+        let providers = read(&format!("anthropic: {{models: [{{id: 'm'}}], {section}}}"), &variables).expect("usable");
+        let parts = remote(&providers["anthropic"]);
+        assert_eq!(parts.base_url.as_str(), base_url, "{section}");
+        let keys: Vec<_> = parts.api_keys.iter().map(ApiKey::text).collect();
+        assert_eq!(keys, key.into_iter().collect::<Vec<_>>(), "{section}");
+    };
+    check("", "http://127.0.0.1:1/", Some("of-environment"));
+    check("apiKey: 'of-file'", "http://127.0.0.1:1/", Some("of-file"));
+    check("apiKeys: ['of-file']", "http://127.0.0.1:1/", Some("of-file"));
+    // Another's server does not get the key.
+    check("baseUrl: 'http://example.com'", "http://example.com/", None);
 }
 
 #[test]
@@ -70,7 +87,7 @@ fn every_key_is_a_model_of_its_own() {
 fn a_model_is_what_its_entry_says() {
     let text = "p: {baseUrl: 'http://h', models: [{
         id: 'm', name: 'M', api: 'openai-responses', reasoning: true, input: ['text'], contextWindow: 1000, maxTokens: 10,
-        cost: {input: 3, output: 15, cacheRead: 0.3, cacheWrite: 3.75}, headers: {'x-a': 'b'},
+        headers: {'x-a': 'b'},
         compat: {maxTokensField: 'max_completion_tokens', supportsStore: false, supportsDeveloperRole: true},
     }, {id: 'n'}]}";
     let providers = read(text, &[]).expect("usable");
@@ -87,7 +104,6 @@ fn a_model_is_what_its_entry_says() {
         max_tokens: Some(10),
         reasoning: true,
         takes_images: false,
-        cost: Cost { input: 3.0, output: 15.0, cache_read: 0.3, cache_write: 3.75 },
         compat: Compat {
             max_tokens_field: Some(MaxTokensField::MaxCompletionTokens),
             supports_developer_role: Some(true),
