@@ -33,6 +33,8 @@ use crate::{
 };
 use machine::{Action, Input, Machine};
 
+#[cfg(test)]
+pub(crate) use answer::Answer;
 pub(crate) use ask::Voice;
 pub(crate) use call::ToolLimits;
 pub(crate) use events::{Events, channel};

@@ -2,6 +2,7 @@
 
 mod properties;
 pub(super) mod recorded;
+mod replay;
 mod stub;
 mod wire;
 

@@ -49,7 +49,7 @@ pub(crate) struct Answered {
 
 impl Answer {
     /// Takes an event in, and returns what the run's reader is to be told.
-    pub(super) fn take(&mut self, event: Event, toolbox: &Toolbox) -> Option<Kind> {
+    pub(crate) fn take(&mut self, event: Event, toolbox: &Toolbox) -> Option<Kind> {
         match event {
             Event::Text(text) => {
                 self.take_text(&text);
@@ -131,7 +131,7 @@ impl Answer {
     }
 
     /// The whole answer; an error when the model broke off before it said why it ended.
-    pub(super) fn finished(self) -> Result<Answered, model::Error> {
+    pub(crate) fn finished(self) -> Result<Answered, model::Error> {
         let Some(reason) = self.reason else {
             return Err(model::Error::Failed("it broke off in the middle of its answer".to_owned()));
         };

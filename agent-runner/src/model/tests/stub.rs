@@ -100,10 +100,9 @@ async fn serve(
             let mut replies = replies.lock().expect("nobody panicked");
             if replies.len() > 1 { replies.pop_front()? } else { replies.front()?.clone() }
         };
-        let head = format!(
-            "HTTP/1.1 {} x\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n{}\r\n",
-            reply.status, reply.headers
-        );
+        let has_kind = reply.headers.contains("content-type");
+        let kind = if has_kind { "" } else { "content-type: text/event-stream\r\n" };
+        let head = format!("HTTP/1.1 {} x\r\n{kind}transfer-encoding: chunked\r\n{}\r\n", reply.status, reply.headers);
         stream.write_all(head.as_bytes()).await.ok()?;
         for chunk in &reply.chunks {
             let framed = [format!("{:x}\r\n", chunk.len()).as_bytes(), chunk, b"\r\n"].concat();

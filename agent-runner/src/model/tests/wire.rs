@@ -7,15 +7,15 @@ use opentelemetry::trace::TracerProvider;
 use opentelemetry_sdk::{propagation::TraceContextPropagator, trace::SdkTracerProvider};
 use proto::{
     agent::v1::FinishReason,
-    session::v1::{Image, Role, part::Kind},
+    session::v1::{Image, Message, Role, part::Kind},
 };
 use reqwest::header::HeaderMap;
 use tracing_subscriber::layer::SubscriberExt;
 
 use super::{
-    Told, message, part, recorded, sse,
+    Told, message, part, reasoning, recorded, sse,
     stub::{End, Reply, Stub},
-    text,
+    text, tool_call,
 };
 use crate::model::{Api, ApiKey, Class, Connections, Error, Event, Model, Profile, Remote, Request, base_url};
 
@@ -26,7 +26,7 @@ const APIS: [(Api, &str); 4] = [
     (Api::GoogleGenerativeAi, recorded::GOOGLE),
 ];
 
-fn remote(stub: &Stub, api: Api, idle_timeout: Duration) -> Remote {
+pub(super) fn remote(stub: &Stub, api: Api, idle_timeout: Duration) -> Remote {
     let _ = rustls::crypto::ring::default_provider().install_default();
     Remote {
         api,
@@ -38,7 +38,7 @@ fn remote(stub: &Stub, api: Api, idle_timeout: Duration) -> Remote {
     }
 }
 
-fn question() -> Request {
+pub(super) fn question() -> Request {
     Request { model: "m".to_owned(), messages: vec![message(Role::User, vec![text("hi")])], ..Request::default() }
 }
 
@@ -59,7 +59,7 @@ fn told(events: Vec<Result<Event, Error>>) -> Told {
     events.into_iter().map(plain).collect()
 }
 
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 #[tokio::test]
 async fn an_answer_is_the_same_at_once_and_byte_by_byte() {
@@ -200,4 +200,60 @@ async fn a_model_without_eyes_is_shown_no_pictures() {
     let expected = "the model provider refused the request: the model `m` takes no images";
     assert_eq!(told(events), [Err(expected.to_owned())]);
     assert_eq!(stub.asked(), []);
+}
+
+#[tokio::test]
+async fn a_thought_that_is_refused_is_left_out_of_one_more_try() {
+    let refusal = |message: &str| {
+        let body = format!(r#"{{"error":{{"type":"invalid_request_error","message":"{message}"}}}}"#);
+        Reply::refusal(400, "", &body)
+    };
+    let thinking = Message {
+        tool_calls: vec![tool_call("c", "{}")],
+        ..message(Role::Assistant, vec![reasoning("stub/anthropic-messages", "hm", "sig")])
+    };
+    let request = Request {
+        model: "claude-opus-4-6".to_owned(),
+        messages: [question().messages, vec![thinking]].concat(),
+        ..question()
+    };
+    let check = async |replies: Vec<Reply>, request: &Request, had_thoughts: &[bool], is_answered: bool| {
+        let stub = Stub::start(replies).await;
+        let events = remote(&stub, Api::AnthropicMessages, PATIENCE).stream(request).collect::<Vec<_>>().await;
+        let asked: Vec<_> = stub.asked().iter().map(|asked| asked.body.contains("sig")).collect();
+        assert_eq!(asked, had_thoughts, "{events:?}");
+        assert_eq!(events.iter().all(Result::is_ok), is_answered, "{events:?}");
+    };
+    let signature = || refusal("messages.1.content.0: Invalid `signature` in `thinking` block");
+    let answer = || Reply::whole(recorded::ANTHROPIC);
+    check(vec![signature(), answer()], &request, &[true, false], true).await;
+    check(vec![signature(), signature(), answer()], &request, &[true, false], false).await;
+    check(vec![refusal("no such model"), answer()], &request, &[true], false).await;
+    check(vec![signature(), answer()], &question(), &[false], false).await;
+    check(vec![answer()], &request, &[true], true).await;
+}
+
+#[tokio::test]
+async fn json_in_place_of_a_stream_is_an_error_of_its_kind() {
+    let check = async |body: &str, expected: &str| {
+        let stub = Stub::start([Reply::refusal(200, "content-type: application/json; charset=utf-8\r\n", body)]).await;
+        assert_eq!(told(ask(&remote(&stub, Api::OpenaiCompletions, PATIENCE)).await), [Err(expected.to_owned())]);
+    };
+    let limited = "the model provider limits the rate of requests; try again later";
+    check(r#"{"error":{"message":"slow down","code":429}}"#, limited).await;
+    let too_long = "the conversation is longer than the model can take: input is too long";
+    check(r#"{"object":"error","message":"input is too long"}"#, too_long).await;
+    check(r#"{"choices":[]}"#, "the model provider failed: it sent no stream").await;
+}
+
+#[tokio::test]
+async fn a_client_is_not_told_the_key() {
+    let body = r#"{"error":{"message":"bad key sk-0123456789 in Bearer sk-0123456789"}}"#;
+    let stub = Stub::start([Reply::refusal(400, "", body)]).await;
+    let api_key = Some(ApiKey::new("sk-0123456789").expect("a header"));
+    for api in [Api::OpenaiCompletions, Api::AnthropicMessages] {
+        let remote = Remote { api_key: api_key.clone(), ..remote(&stub, api, PATIENCE) };
+        let expected = "the model provider refused the request: bad key *** in Bearer ***";
+        assert_eq!(told(ask(&remote).await), [Err(expected.to_owned())]);
+    }
 }
