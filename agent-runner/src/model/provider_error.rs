@@ -75,20 +75,18 @@ impl Secrets {
 }
 
 impl Details {
-    /// Google puts the object into a list where it speaks Chat Completions; SGLang, older vLLM and Mistral have no object
+    /// Google puts the object into a list where it speaks Chat Completions; `SGLang`, older vLLM and Mistral have no object
     /// in the object.
     pub(super) fn read(body: &[u8]) -> Self {
-        let body = match serde_json::from_slice(body).unwrap_or_default() {
-            Value::Array(bodies) => bodies.into_iter().next().unwrap_or_default(),
-            body => body,
-        };
-        match body {
-            Value::Object(mut fields) => match fields.remove("error") {
-                Some(error @ (Value::Object(_) | Value::String(_))) => error.into(),
-                Some(_) | None => Value::Object(fields).into(),
-            },
-            // A text alone is a page of a proxy, if anything.
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => Self::default(),
+        let mut body: Value = serde_json::from_slice(body).unwrap_or_default();
+        if let Value::Array(bodies) = &mut body {
+            body = bodies.first_mut().map(Value::take).unwrap_or_default();
+        }
+        // A text alone is a page of a proxy, if anything.
+        let Value::Object(mut fields) = body else { return Self::default() };
+        match fields.remove("error") {
+            Some(error @ (Value::Object(_) | Value::String(_))) => error.into(),
+            Some(_) | None => Value::Object(fields).into(),
         }
     }
 }
@@ -101,15 +99,13 @@ impl From<Value> for Details {
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => return Self::default(),
         };
         let mut take = |name: &str| fields.remove(name).unwrap_or_default();
-        let message = match take("message") {
-            Value::Null => take("detail"),
-            message => message,
-        };
+        let [message, detail] = ["message", "detail"].map(&mut take);
+        let message = if message.is_null() { detail } else { message };
         let message = match message {
             Value::String(message) => message,
             Value::Null => String::new(),
             // Lists of what is wrong with which field.
-            message => message.to_string(),
+            Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => message.to_string(),
         };
         let details = if let Value::Array(details) = take("details") { details } else { Vec::new() };
         let [code, r#type, status, metadata] = ["code", "type", "status", "metadata"].map(take);

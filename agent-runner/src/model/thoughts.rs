@@ -60,11 +60,11 @@ fn present_turn(messages: &[Message]) -> usize {
 }
 
 /// Copies the request only if it has to lose something.
-fn sift<'a>(
-    request: &'a Request,
+fn sift(
+    request: &Request,
     keeps_thought: impl Fn(usize, &Reasoning) -> bool,
     keeps_signature: impl Fn(&ToolCall) -> bool,
-) -> Cow<'a, Request> {
+) -> Cow<'_, Request> {
     let keeps_part = |index: usize, has_calls: bool, part: &Part| match &part.kind {
         Some(Kind::Reasoning(thought)) => has_calls && keeps_thought(index, thought),
         Some(Kind::Text(_) | Kind::Image(_) | Kind::Audio(_) | Kind::File(_) | Kind::Refusal(_)) | None => true,

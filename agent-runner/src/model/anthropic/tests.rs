@@ -109,7 +109,7 @@ fn a_prompt_is_written_as_the_api_wants_it() {
             message(Role::User, vec![text("hello")]),
             message(
                 Role::User,
-                vec![image("data:image/png;base64,QQ=="), image("https://example.com/a.png"), text("")],
+                vec![image("data:image/png;base64,QQ=="), image("https://example.com/a.png"), text(" \n")],
             ),
             message(Role::User, vec![file("data:application/pdf;base64,QQ=="), file("data:text/csv;base64,YSxi")]),
             Message { tool_calls: calls, ..message(Role::Assistant, thoughts) },
@@ -209,6 +209,37 @@ fn a_model_thinks_as_much_as_is_asked_for_and_fits() {
     };
     check(&after_call(vec![text("no thought")]), 32_000, None);
     check(&after_call(vec![reasoning("", "hm", "sig")]), 32_000, Some(16_384));
+    let mut without_limit = thinking(asks(), 0, "max");
+    without_limit.options.max_tokens = None;
+    without_limit.profile = Profile { reasoning: true, ..Profile::default() }.into();
+    check(&without_limit, 8192 + 16_384, Some(16_384));
+}
+
+#[test]
+fn thoughts_stay_behind_where_the_model_is_not_to_think() {
+    let thinks = |model: &str, effort: &str| {
+        let parts = vec![reasoning("", "hm", "sig"), text("I call")];
+        let calling = Message { tool_calls: vec![tool_call("c", "{}")], ..message(Role::Assistant, parts) };
+        let asks = message(Role::User, vec![text("hi")]);
+        let request = thinking(vec![asks, calling, result("c", vec![text("7")])], 32_000, effort);
+        written(&Request { model: model.to_owned(), ..request })["messages"][1]["content"][0]["type"] == "thinking"
+    };
+    assert!(thinks("claude-opus-4-5", "low"));
+    assert!(!thinks("claude-opus-4-5", ""));
+    assert!(thinks("claude-opus-4-7", ""));
+}
+
+#[test]
+fn a_newer_model_chooses_its_words_itself() {
+    let check = |model: &str, expected: Value| {
+        let options = GenerationOptions { temperature: Some(0.5), ..GenerationOptions::default() };
+        let body = written(&Request { model: model.to_owned(), options, ..Request::default() });
+        assert_eq!(body["temperature"], expected, "{model}");
+    };
+    check("claude-opus-4-5", json!(0.5));
+    check("claude-opus-4.6", json!(0.5));
+    check("claude-opus-4-7", Value::Null);
+    check("claude-fable-5", Value::Null);
 }
 
 #[test]
@@ -224,6 +255,7 @@ fn a_newer_model_decides_itself_how_much_it_thinks() {
     for newer in ["claude-opus-4-6", "anthropic/claude-opus-4.7", "claude-fable-5"] {
         check(newer, "minimal", json!(["adaptive", {"effort": "low"}]));
         check(newer, "medium", json!(["adaptive", {"effort": "medium"}]));
+        check(newer, "xhigh", json!(["adaptive", {"effort": "high"}]));
     }
 }
 

@@ -126,7 +126,7 @@ impl<'a> Body<'a> {
         });
         let max_tokens = profile.cap(options.max_tokens);
         // OpenAI's thinkers refuse to be told how to choose their words; others' take it.
-        let is_free = !input::is_openai_thinker(&request.model) && !(is_openai && profile.reasoning);
+        let thinks = input::is_openai_thinker(&request.model) || (is_openai && profile.reasoning);
         let instructs_as = match profile.compat.supports_developer_role {
             Some(true) if profile.reasoning => "developer",
             Some(_) | None => "system",
@@ -141,14 +141,14 @@ impl<'a> Body<'a> {
             stream: true,
             stream_options: StreamOptions { include_usage: true },
             store: profile.compat.supports_store.filter(|supported| *supported).map(|_| false),
-            temperature: options.temperature.filter(|_| is_free),
-            top_p: options.top_p.filter(|_| is_free),
+            temperature: options.temperature.filter(|_| !thinks),
+            top_p: options.top_p.filter(|_| !thinks),
             max_tokens: max_tokens.filter(|_| field == MaxTokensField::MaxTokens),
             max_completion_tokens: max_tokens.filter(|_| field == MaxTokensField::MaxCompletionTokens),
-            stop: if is_free { &options.stop } else { &[] },
+            stop: if thinks { &[] } else { &options.stop },
             seed: options.seed,
-            frequency_penalty: options.frequency_penalty.filter(|_| is_free),
-            presence_penalty: options.presence_penalty.filter(|_| is_free),
+            frequency_penalty: options.frequency_penalty.filter(|_| !thinks),
+            presence_penalty: options.presence_penalty.filter(|_| !thinks),
             response_format: options.response_format.as_ref().and_then(response_format),
             reasoning_effort,
             parallel_tool_calls: options.parallel_tool_calls.filter(|_| !request.tools.is_empty()),

@@ -247,8 +247,9 @@ impl Known {
             return true;
         }
         let has_other_id = !id.is_empty() && !self.id.is_empty();
-        let is_new = name != self.name || !arguments.is_empty();
-        !has_other_id && !(is_new && self.is_whole())
+        let says_more = name != self.name || !arguments.is_empty();
+        let is_another = has_other_id || (says_more && self.is_whole());
+        !is_another
     }
 
     fn is_whole(&self) -> bool {

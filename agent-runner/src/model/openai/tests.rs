@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::{Answer, body};
 use crate::model::{
     Compat, Event, MaxTokensField, Profile, Request,
-    tests::{check_everywhere, message, read, reasoning, signed, text},
+    tests::{check_everywhere, failed, message, read, reasoning, said, signed, sse, text, thought},
 };
 
 const ANSWER: &str = concat!(
@@ -78,6 +78,10 @@ fn an_error_within_a_stream_ends_it() {
         "the model provider limits the rate of requests; try again later",
     );
     check("<html>", "the model provider failed: it sent what is no JSON chunk");
+    check(
+        r#"{"object":"error","message":"slow","code":429}"#,
+        "the model provider limits the rate of requests; try again later",
+    );
     check(r#"{"choices":7}"#, "the model provider failed: it sent what is no JSON chunk");
 }
 
@@ -129,6 +133,55 @@ fn a_server_is_asked_in_the_words_that_it_knows() {
         "http://h/v1",
         json!({"messages": instructed("developer"), "max_completion_tokens": 8, "store": false}),
     );
+}
+
+#[test]
+fn openais_thinkers_are_not_told_how_to_choose_their_words() {
+    let check = |model: &str, base_url: &str, reasoning: bool, is_told: bool| {
+        let request = Request {
+            model: model.to_owned(),
+            options: GenerationOptions {
+                temperature: Some(0.5),
+                top_p: Some(0.5),
+                stop: vec!["END".to_owned()],
+                frequency_penalty: Some(1.0),
+                presence_penalty: Some(1.0),
+                ..GenerationOptions::default()
+            },
+            profile: Profile { reasoning, ..Profile::default() }.into(),
+            ..Request::default()
+        };
+        let body = written(&request, base_url);
+        for field in ["temperature", "top_p", "stop", "frequency_penalty", "presence_penalty"] {
+            assert_eq!(!body[field].is_null(), is_told, "{model} {field}");
+        }
+    };
+    check("gpt-4o", "https://api.openai.com/v1", false, true);
+    check("gpt-5-mini", "https://api.openai.com/v1", false, false);
+    check("openai/o3", "http://h/v1", false, false);
+    check("next", "https://api.openai.com/v1", true, false);
+    check("qwen3", "http://h/v1", true, true);
+}
+
+#[test]
+fn an_answer_is_read_in_every_form() {
+    let check = |data: &[&str], expected: &[Event]| {
+        let expected: Vec<_> = expected.iter().cloned().map(Ok).collect();
+        assert_eq!(read(Answer::default(), [sse(data).into()]), expected, "{data:?}");
+    };
+    let stop = || Event::Finished(FinishReason::Stop);
+    let end = r#"{"choices":[{"finish_reason":"stop"}]}"#;
+    let listed = r#"{"choices":[{"delta":{"content":[{"type":"thinking","thinking":[{"type":"text","text":"hm"}]},{"type":"text","text":"a"}]}}]}"#;
+    check(&[listed, end], &[thought("hm"), signed(""), said("a"), stop()]);
+    let other_name = r#"{"choices":[{"delta":{"reasoning_content":"","reasoning":"hm"}}]}"#;
+    check(&[other_name, end], &[thought("hm"), signed(""), stop()]);
+    let text = r#"{"choices":[{"delta":{"content":"a"}}]}"#;
+    check(&[text, r#"{"choices":null}"#, end], &[said("a"), stop()]);
+    // An end without a reason is one all the same.
+    check(&[text, "[DONE]"], &[said("a"), stop()]);
+    check(&[text, end, "[DONE]"], &[said("a"), stop()]);
+    let told = read(Answer::default(), [sse(&["[DONE]"]).into()]);
+    assert_eq!(told, [failed("it broke off in the middle of its answer")]);
 }
 
 #[test]
@@ -230,6 +283,20 @@ fn calls_are_numbered_and_named_once_whatever_the_server_does() {
         r#"{"id":"b","function":{"name":"g","arguments":"2"}}"#,
     ];
     check(&without_index, &[(0, "a", "f", "1"), (1, "b", "g", "2")]);
+    let with_new_ids = [
+        r#"{"index":0,"id":"a","function":{"name":"f","arguments":"{\"a\""}}"#,
+        r#"{"index":0,"id":"b","function":{"arguments":":1}"}}"#,
+        r#"{"index":1,"id":"c","function":{"name":"f","arguments":"{}"}}"#,
+    ];
+    check(&with_new_ids, &[(0, "a", "f", r#"{"a""#), (0, "", "", ":1}"), (1, "c", "f", "{}")]);
+    let whole_at_one_index = [
+        r#"{"index":0,"function":{"name":"f","arguments":"{}"}}"#,
+        r#"{"index":0,"function":{"name":"f","arguments":"{}"}}"#,
+        r#"{"index":0,"function":{"name":"g","arguments":""}}"#,
+        r#"{"index":0,"function":{"name":"g","arguments":"{}"}}"#,
+    ];
+    let expected = [(0, "", "f", "{}"), (1, "", "f", "{}"), (2, "", "g", ""), (2, "", "", "{}")];
+    check(&whole_at_one_index, &expected);
     let without_anything = [
         r#"{"function":{"name":"f","arguments":"1"}}"#,
         r#"{"function":{"arguments":"2"}}"#,

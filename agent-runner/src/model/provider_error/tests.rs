@@ -18,10 +18,15 @@ fn a_refusal_is_told_by_its_status_and_code() {
     check(400, r#"{"error":{"message":"bad"}}"#, &format!("{refused}bad"));
     check(400, r#"{"error":"plain"}"#, &format!("{refused}plain"));
     check(400, r#"[{"error":{"code":400,"message":"listed"}}]"#, &format!("{refused}listed"));
+    check(400, r#"{"object":"error","message":"flat","type":"BadRequestError","code":400}"#, &format!("{refused}flat"));
+    check(422, r#"{"detail":[{"msg":"missing"}]}"#, &format!(r#"{refused}[{{"msg":"missing"}}]"#));
     check(404, "not here", &format!("{refused}it gave no reason"));
     check(400, r#"{"error":{"message":"m","code":"context_length_exceeded"}}"#, &format!("{too_long}m"));
     check(401, r#"{"error":{"message":"bad key sk-1"}}"#, auth);
     check(403, "", auth);
+    let flagged =
+        r#"{"error":{"code":403,"message":"flagged","metadata":{"reasons":["violence"],"flagged_input":"x"}}}"#;
+    check(403, flagged, &format!("{refused}flagged"));
     check(402, "", quota);
     check(429, r#"{"error":{"message":"pay","type":"insufficient_quota"}}"#, quota);
     check(429, r#"{"error":{"message":"slow"}}"#, limited);
@@ -49,6 +54,52 @@ fn a_refusal_is_told_by_its_status_and_code() {
     check(503, &google(503, "UNAVAILABLE", "The model is overloaded.", ""), overloaded);
     let long = "The input token count (9) exceeds the maximum number of tokens allowed (8).";
     check(400, &google(400, "INVALID_ARGUMENT", long, ""), &format!("{too_long}{long}"));
+}
+
+#[test]
+fn a_conversation_that_is_too_long_is_known_by_each_providers_words() {
+    let check = |message: &str| {
+        let body = format!(r#"{{"error":{{"message":"{message}"}}}}"#);
+        let error = from_status("stub", StatusCode::BAD_REQUEST, None, body.as_bytes());
+        assert!(matches!(error, Error::ContextLengthExceeded(_)), "{message}");
+    };
+    check("This model's maximum prompt length is 131072 but the request contains 140000 tokens.");
+    check("Please reduce the length of the messages or completion.");
+    check("Invalid request: Your request exceeded model token limit: 262144");
+    check("prompt token count of 140000 exceeds the limit of 128000");
+    check("Input is too long for requested model.");
+}
+
+#[test]
+fn only_what_looks_like_a_code_is_logged() {
+    let check = |value: Value, expected: &str| assert_eq!(code(&value), expected, "{value}");
+    check(429.into(), "429");
+    check("rate_limit_exceeded".into(), "rate_limit_exceeded");
+    check(Value::Null, "");
+    check("you said: hello".into(), "unreadable");
+    check("x".repeat(41).into(), "unreadable");
+    check(serde_json::json!({"a": "hello"}), "unreadable");
+}
+
+#[test]
+fn a_message_is_told_without_secrets_and_not_at_length() {
+    let mut headers = HeaderMap::new();
+    for (name, value) in [("authorization", "Bearer sk-0123456789"), ("x-api-key", "none"), ("x-plain", "plainly-said")]
+    {
+        let mut header = HeaderValue::from_static(value);
+        header.set_sensitive(name != "x-plain");
+        headers.insert(name, header);
+    }
+    let secrets = Secrets::of(&headers);
+    let check = |text: &str, expected: &str| {
+        let told = for_client(Error::InvalidRequest(text.to_owned()), &secrets).to_string();
+        assert_eq!(told, format!("the model provider refused the request: {expected}"));
+    };
+    check("no key sk-0123456789, none plainly-said", "no key ***, none plainly-said");
+    check(&"é".repeat(501), &"é".repeat(500));
+    // A key is not told in part either.
+    let before = "é".repeat(495);
+    check(&format!("{before}sk-0123456789"), &format!("{before}***"));
 }
 
 #[test]

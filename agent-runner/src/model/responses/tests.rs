@@ -140,6 +140,23 @@ fn a_prompt_is_written_as_the_api_wants_it() {
 }
 
 #[test]
+fn only_models_that_think_are_asked_for_their_thoughts() {
+    let check = |model: &str, reasoning: bool, expected: Value| {
+        let request = Request {
+            model: model.to_owned(),
+            options: GenerationOptions { temperature: Some(0.5), top_p: Some(0.5), ..GenerationOptions::default() },
+            profile: Profile { reasoning, ..Profile::default() }.into(),
+            ..Request::default()
+        };
+        let written: Value = serde_json::from_slice(&body(&request).expect("writable")).expect("valid JSON");
+        assert_eq!(json!([written["include"], written["temperature"], written["top_p"]]), expected, "{model}");
+    };
+    check("gpt-4o", false, json!([null, 0.5, 0.5]));
+    check("o3", false, json!([["reasoning.encrypted_content"], null, null]));
+    check("own", true, json!([["reasoning.encrypted_content"], null, null]));
+}
+
+#[test]
 fn stop_texts_are_refused() {
     let options = GenerationOptions { stop: vec!["END".to_owned()], ..GenerationOptions::default() };
     let error = body(&Request { options, ..Request::default() }).expect_err("the protocol has none").to_string();
