@@ -117,9 +117,9 @@ pub const SETTINGS: &[Setting] = &[
     Setting::new("log.format", Kind::Text, "`text` on a terminal, `json` otherwise", "how log lines look").or_environment("CLAWDBOT_LOG_FORMAT"),
 
     Setting::new("models.providers.<id>.api", Kind::Text, "openai-completions; their own for `anthropic` and `google`", "protocol of the provider: `openai-completions`, `openai-responses`, `anthropic-messages`, `google-generative-ai` or `local`"),
-    Setting::new("models.providers.<id>.baseUrl", Kind::Text, "its own for `anthropic`, `openai` and `google`", "address of the provider"),
+    Setting::new("models.providers.<id>.baseUrl", Kind::Text, "the environment's or its own for `anthropic`, `openai` and `google`", "address of the provider"),
     Setting::new("models.providers.<id>.path", Kind::Text, "", "file of a local model's weights"),
-    Setting::new("models.providers.<id>.apiKey", Kind::Secret, "", "key for the provider"),
+    Setting::new("models.providers.<id>.apiKey", Kind::Secret, "the environment's for those three, without a `baseUrl`", "key for the provider"),
     Setting::new("models.providers.<id>.apiKeys[]", Kind::Secret, "", "more keys for the provider"),
     Setting::new("models.providers.<id>.authHeader", Kind::Boolean, "false", "whether the key is also sent as `Authorization: Bearer`, where the protocol has another header for it"),
     Setting::new("models.providers.<id>.headers.<name>", Kind::Secret, "", "header for each request to the provider"),
