@@ -3,24 +3,23 @@
 //! The client is told what the provider says of its request. What the provider says of itself or of our key is not for
 //! the client; its kind goes to the log.
 
+mod told;
+
 use std::time::{Duration, SystemTime};
 
 use reqwest::{
     Response, StatusCode,
-    header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER},
+    header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER},
 };
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::Error;
+use told::code;
+pub(super) use told::{Secrets, for_client};
 
 const MAX_BODY_BYTES: usize = 64 * 1024;
 const BODY_TIMEOUT: Duration = Duration::from_secs(5);
-const MAX_MESSAGE_CHARS: usize = 500;
-/// The longest code that is written to the log; more is no code.
-const MAX_CODE_CHARS: usize = 40;
-/// What is shorter is no secret, but a word like `none` that a server without keys is given.
-const MIN_SECRET_CHARS: usize = 8;
 /// The longest that a provider is believed to want us to wait.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -52,26 +51,6 @@ pub(super) struct Details {
     details: Vec<Value>,
     /// OpenRouter's own.
     metadata: Value,
-}
-
-/// What is sent with a request and must not come back in a message to the client.
-pub(super) struct Secrets(Vec<HeaderValue>);
-
-impl Secrets {
-    /// Those of a request's headers that are marked so.
-    pub(super) fn of(headers: &HeaderMap) -> Self {
-        Self(headers.values().filter(|value| value.is_sensitive()).cloned().collect())
-    }
-
-    fn hide(&self, mut text: String) -> String {
-        for secret in self.0.iter().filter_map(|value| value.to_str().ok()) {
-            let secret = secret.strip_prefix("Bearer ").unwrap_or(secret);
-            if secret.len() >= MIN_SECRET_CHARS && text.contains(secret) {
-                text = text.replace(secret, "***");
-            }
-        }
-        text
-    }
 }
 
 impl Details {
@@ -218,38 +197,6 @@ pub(super) fn from_json(provider_id: &str, body: &[u8]) -> Error {
         return Error::Failed("it sent no stream".to_owned());
     }
     from_stream(&details)
-}
-
-/// The error as the client is told it: without secrets, and not too long.
-pub(super) fn for_client(error: Error, secrets: &Secrets) -> Error {
-    let told = |text| secrets.hide(text).chars().take(MAX_MESSAGE_CHARS).collect();
-    match error {
-        Error::InvalidRequest(text) => Error::InvalidRequest(told(text)),
-        Error::ContextLengthExceeded(text) => Error::ContextLengthExceeded(told(text)),
-        // Their texts are our own.
-        error @ (Error::RateLimited { .. }
-        | Error::Unauthorized
-        | Error::QuotaExceeded
-        | Error::Failed(_)
-        | Error::ProviderOverloaded { .. }
-        | Error::Idle(_)
-        | Error::TimedOut
-        | Error::Overloaded
-        | Error::Slipped(_)) => error,
-    }
-}
-
-/// A code as it may be logged; what a provider sends in its place may be anything.
-fn code(value: &Value) -> String {
-    let is_code_like = |text: &str| {
-        text.len() <= MAX_CODE_CHARS && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
-    };
-    match value {
-        Value::Number(number) => number.to_string(),
-        Value::String(text) if is_code_like(text) => text.clone(),
-        Value::Null => String::new(),
-        Value::String(_) | Value::Bool(_) | Value::Array(_) | Value::Object(_) => "unreadable".to_owned(),
-    }
 }
 
 /// What a broken connection means.
