@@ -191,6 +191,12 @@ pub(crate) fn run_ended(agent_id: &AgentId, failure: Option<&Failure>) {
     counter!(RUNS, "agent" => agent_id.to_string(), "outcome" => outcome).increment(1);
 }
 
+/// A run was not taken in, since as many wait as may.
+pub(crate) fn run_refused(agent_id: &AgentId) {
+    let outcome = code_label(FailureCode::Overloaded);
+    counter!(RUNS, "agent" => agent_id.to_string(), "outcome" => outcome).increment(1);
+}
+
 /// `FAILURE_CODE_SESSION_BUSY` as `session_busy`.
 fn code_label(code: FailureCode) -> String {
     code.as_str_name().trim_start_matches("FAILURE_CODE_").to_ascii_lowercase()

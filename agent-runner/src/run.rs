@@ -168,12 +168,10 @@ impl Run {
     }
 
     async fn answer(&mut self, turn: &mut Option<Turn>, cancelled: &Cancelled) -> Result<Answered, Failure> {
-        let timeout = self.shared.settings.run_timeout;
-        let take_turn = tokio::time::timeout(timeout, self.take_turn(turn));
         tokio::select! {
             biased;
             failure = cancelled.wait() => Err(failure),
-            answered = take_turn => answered.unwrap_or(Err(Failure::TimedOut(timeout))),
+            answered = self.take_turn(turn) => answered,
         }
     }
 
@@ -210,9 +208,16 @@ impl Run {
         Toolbox::new(own, client, self.request.tool_choice.take())
     }
 
-    /// The loop's shell: does what the machine says, and tells it what came of it.
+    /// Drives the loop once there is a place for it, for as long as a run may take.
     async fn drive(&mut self, transcript: Transcript, toolbox: Toolbox) -> Result<Answered, Failure> {
         let _slot = self.ticket.slot().await;
+        let timeout = self.shared.settings.run_timeout;
+        let answered = tokio::time::timeout(timeout, self.drive_loop(transcript, toolbox)).await;
+        answered.unwrap_or(Err(Failure::TimedOut(timeout)))
+    }
+
+    /// The loop's shell: does what the machine says, and tells it what came of it.
+    async fn drive_loop(&mut self, transcript: Transcript, toolbox: Toolbox) -> Result<Answered, Failure> {
         let first = self.candidates[0].name.clone();
         self.events.send(Kind::Started(Started { model: first.to_string(), started_at_ms: now_ms() })).await?;
         let new = prompt::new_messages(&mut self.request, transcript.message_count == 0)?;
@@ -275,7 +280,7 @@ impl Run {
                                 error.code = failure.code().as_str_name(),
                                 "a conversation could not be summed up"
                             );
-                            Input::NotSummedUp(failure)
+                            Input::NotSummedUp
                         }
                     })
                 }

@@ -37,6 +37,7 @@ use crate::{
     failover::Candidate,
     failure::{Failure, invalid_argument},
     live::{Entered, Keep, Live, New, Registration},
+    metrics,
     resumable::{Record, Resumable, outcome, peers},
     run::{self, Cancelled, Run, Shared, Voice},
     slots::{Slots, Ticket},
@@ -262,19 +263,20 @@ impl AgentRunner for Service {
         let candidates = self.candidates(&agent, &request.model)?;
         let store = (!request.stateless).then(|| self.inner.store.clone());
         let shared = self.inner.shared.clone();
+        let agent_id = agent.id.clone();
+        let admit = || self.inner.slots.admit().inspect_err(|_| metrics::run_refused(&agent_id));
         let run = |request: RunRequest, ticket: Ticket, events: run::Events| {
             let store = store.clone();
             Run { request, agent, candidates, shared, ticket, store, events, voice: Voice::default() }
         };
         if request.fingerprint.is_empty() {
-            let ticket = self.inner.slots.admit()?;
+            let ticket = admit()?;
             let registration = self.inner.live.enter(&request.run_id)?;
             let cancel = registration.cancelled().clone().drop_guard();
             let (sender, events) = run::channel();
             self.start(run(request, ticket, sender), registration);
             return Ok(Response::new(Box::pin(Events { events, has_ended: false, _cancel: cancel })));
         }
-        let admit = || self.inner.slots.admit();
         let log = match self.inner.live.enter_resumable(&request.run_id, &request.fingerprint, admit)? {
             Entered::Known(log) => log,
             Entered::New(New { registration, log, ticket }) => {

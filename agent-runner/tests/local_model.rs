@@ -77,7 +77,10 @@ async fn collect(mut events: EventStream) -> Result<Answer, Error> {
             }
             Event::Usage(usage) => answer.usage = usage,
             Event::Finished(reason) => answer.finish_reason = reason,
-            other @ (Event::Reasoning(_) | Event::ToolCall(_)) => panic!("unexpected {other:?}"),
+            other
+            @ (Event::Reasoning(_) | Event::Thought { .. } | Event::ToolCall(_) | Event::CallSignature { .. }) => {
+                panic!("unexpected {other:?}")
+            }
         }
     }
     Ok(answer)

@@ -40,7 +40,7 @@ pub fn on_signal() -> io::Result<Asked> {
                 to_end_at_once.cancel();
                 // Not on the runtime, which may be what does not end.
                 thread::spawn(|| {
-                    thread::sleep(LAST_MOMENTS);
+                    thread::park_timeout(LAST_MOMENTS);
                     process::exit(TOLD_TWICE.into());
                 });
                 return;

@@ -62,7 +62,7 @@ impl Arguments {
 async fn main() -> anyhow::Result<ExitCode> {
     let sources = Arguments::parse().into_sources();
     let process = Process::start("agent-runner", "info", sources)?;
-    let Some(served) = process.unless_told_twice(serve(&process)).await else {
+    let Some(served) = process.unless_told_twice(Box::pin(serve(&process))).await else {
         return Ok(ExitCode::from(TOLD_TWICE));
     };
     process.finish();

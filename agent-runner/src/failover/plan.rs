@@ -74,7 +74,7 @@ impl<'a> Plan<'a> {
             class @ (Class::RateLimit | Class::Auth | Class::Billing | Class::Overloaded) => {
                 self.cool_down(class, error.retry_after());
             }
-            Class::Network | Class::Timeout | Class::ContextOverflow | Class::BadRequest => {}
+            Class::Network | Class::Timeout | Class::Transient | Class::ContextOverflow | Class::BadRequest => {}
         }
     }
 

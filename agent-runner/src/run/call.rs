@@ -86,12 +86,14 @@ fn one<'a>(
     limits: ToolLimits,
 ) -> impl Future<Output = Done> + Send + 'a {
     let Pending { place, call } = pending;
+    // A name that the model has made up may say anything.
+    let shown = if toolbox.own(&call.name).is_some() { &call.name } else { "unknown" };
     let span = tracing::info_span!(
         "tool",
-        otel.name = format_args!("execute_tool {}", call.name),
+        otel.name = format_args!("execute_tool {shown}"),
         otel.status_code = Empty,
         gen_ai.operation.name = "execute_tool",
-        gen_ai.tool.name = call.name,
+        gen_ai.tool.name = shown,
         gen_ai.tool.call.id = call.id,
     );
     let of_span = span.clone();

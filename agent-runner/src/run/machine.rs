@@ -116,7 +116,7 @@ pub(crate) enum Input {
     /// The oldest messages have a summary.
     SummedUp(String),
     /// They have none.
-    NotSummedUp(Failure),
+    NotSummedUp,
     /// The run cannot go on: it was cancelled, is out of time, or something that it needs has failed.
     Stopped(Failure),
 }
@@ -172,8 +172,8 @@ impl Machine {
                 // Once is enough: a summary that is itself too long would be summed up for ever.
                 self.ask()
             }
-            (State::SummingUp { refused: Some(refusal), .. }, Input::NotSummedUp(_)) => Action::Fail(refusal),
-            (State::SummingUp { refused: None, .. }, Input::NotSummedUp(_)) => {
+            (State::SummingUp { refused: Some(refusal), .. }, Input::NotSummedUp) => Action::Fail(refusal),
+            (State::SummingUp { refused: None, .. }, Input::NotSummedUp) => {
                 // What was estimated may be wrong; the model says so itself if it is not.
                 self.has_tried_summing_up = true;
                 self.ask()
@@ -184,7 +184,7 @@ impl Machine {
                 | Input::Overflowed(_)
                 | Input::Returned { .. }
                 | Input::SummedUp(_)
-                | Input::NotSummedUp(_),
+                | Input::NotSummedUp,
             ) => out_of_place(),
         }
     }
@@ -247,12 +247,13 @@ impl Machine {
         let calls = message.tool_calls.clone();
         self.conversation.push(message);
         if owners.iter().all(|owner| *owner == Owner::Client) {
-            return Action::Finish(match reason {
+            let calls_nothing = reason == FinishReason::ToolCalls && owners.is_empty();
+            return Action::Finish(match (calls_nothing, has_calls) {
                 // The last question's calls were not made.
-                FinishReason::ToolCalls if owners.is_empty() && has_calls => FinishReason::Length,
+                (true, true) => FinishReason::Length,
                 // Some providers say that tools are called where none are.
-                FinishReason::ToolCalls if owners.is_empty() => FinishReason::Stop,
-                reason => reason,
+                (true, false) => FinishReason::Stop,
+                (false, _) => reason,
             });
         }
         let mut pending = Vec::new();

@@ -60,7 +60,7 @@ impl Run {
                     if answered.reason != FinishReason::Stop {
                         return Err(no_summary());
                     }
-                    summary = cut(&text(&answered.message), bytes(summary_tokens)).trim().to_owned();
+                    summary = cut(text(&answered.message).trim(), bytes(summary_tokens));
                     if summary.is_empty() {
                         return Err(no_summary());
                     }

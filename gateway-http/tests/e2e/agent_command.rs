@@ -171,3 +171,54 @@ async fn the_exit_code_says_whether_to_try_again() {
     let usage = clawdbot_with(&installation, &["agent"]).await;
     assert_eq!(usage.status.code(), Some(2), "{usage:?}");
 }
+
+/// An installation whose agent may run programs, and is told by its model to run this one.
+async fn with_program(command: &str) -> (Installation, Provider) {
+    let provider = Provider::start().await;
+    let mut installation = Installation::new(&provider);
+    installation.configure(json!({"tools": {"profile": "coding", "exec": {"security": "full"}}}));
+    let arguments = json!({"command": command}).to_string();
+    let call = json!([{"index": 0, "id": "call_0", "type": "function",
+        "function": {"name": "exec", "arguments": arguments}}]);
+    provider.answers_once(Reply::stream().tool_calls(&call).finish("tool_calls").usage(7, 3).done());
+    (installation, provider)
+}
+
+#[tokio::test]
+async fn tool_calls_are_shown_beside_the_answer() {
+    let (installation, provider) = with_program("echo done").await;
+    let output = clawdbot_with(&installation, &["agent", "--message", "go"]).await;
+    assert_eq!((output.status.code(), stdout(&output)), (Some(0), "hello\n".to_owned()), "{output:?}");
+    let shown = stderr(&output);
+    let lines: Vec<&str> = shown.lines().collect();
+    assert_eq!(lines[0], "tool exec started command=echo done", "{shown}");
+    assert!(lines[1].starts_with("tool exec finished in "), "{shown}");
+    assert!(provider.last_asked().messages().last().unwrap()["content"].as_str().unwrap().contains("done"));
+
+    let (installation, _provider) = with_program("echo done").await;
+    let output = clawdbot_with(&installation, &["agent", "--json", "--message", "go"]).await;
+    let events: Vec<Value> = stdout(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let types: Vec<&str> = events.iter().map(|event| event["type"].as_str().unwrap()).collect();
+    assert_eq!(types, ["started", "usage", "tool_started", "tool_finished", "text_delta", "finished"]);
+    assert_eq!(events[2]["arguments"], r#"{"command":"echo done"}"#);
+}
+
+#[tokio::test]
+async fn an_interrupt_ends_a_program_that_runs() {
+    let (installation, _provider) = with_program("sleep 600").await;
+    let mut child = started(&installation, &["--json", "--message", "go"]);
+    let mut lines = String::new();
+    let out = child.stdout.as_mut().unwrap();
+    while !lines.contains("tool_started") {
+        let mut buffer = [0; 1024];
+        let read = soon("the tool is started", out.read(&mut buffer)).await.unwrap();
+        assert_ne!(read, 0, "it ended: {lines}");
+        lines.push_str(std::str::from_utf8(&buffer[..read]).unwrap());
+    }
+    interrupt(&child);
+    let output = output(child).await;
+    assert_eq!(output.status.code(), Some(130), "{output:?}");
+    let last: Value = serde_json::from_str(stdout(&output).lines().last().unwrap()).unwrap();
+    assert_eq!((&last["type"], &last["code"]), (&json!("failed"), &json!("cancelled")));
+    assert_eq!(stderr(&output).lines().last(), Some("cancelled"));
+}

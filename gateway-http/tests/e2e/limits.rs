@@ -3,11 +3,15 @@
 use serde_json::json;
 
 use crate::{
-    harness::{Gateway, Topology, each_topology},
+    harness::{Gateway, Topology, each_topology, eventually},
     provider::{Gate, Reply},
 };
 
-each_topology![a_turn_that_waits_too_long_is_told_to_come_back, a_full_runner_takes_no_more];
+each_topology![
+    a_turn_that_waits_too_long_is_told_to_come_back,
+    a_full_runner_takes_no_more,
+    runs_wait_in_a_line_that_has_an_end,
+];
 
 async fn a_turn_that_waits_too_long_is_told_to_come_back(topology: Topology) {
     let impatient = json!({"session": {"waitMs": 50}});
@@ -44,4 +48,30 @@ async fn a_full_runner_takes_no_more(topology: Topology) {
     gate.open();
     assert_eq!(first.await.unwrap().content(), "first");
     assert_eq!(gateway.ask("three").send().await.content(), "hello");
+}
+
+async fn runs_wait_in_a_line_that_has_an_end(topology: Topology) {
+    let small = json!({"agents": {"defaults": {"maxConcurrent": 1, "maxQueued": 1}}});
+    let gateway = Gateway::with_config(topology, small).await;
+    let gate = Gate::default();
+    gateway.provider.answers_once(Reply::text(&["first"]).after(&gate));
+    let first = tokio::spawn(gateway.ask("one").send());
+    gateway.provider.request(1).await;
+    let waiting = tokio::spawn(gateway.ask("two").send());
+    let refused = async || {
+        let refused = gateway.ask("three").send().await;
+        if refused.status == 200 {
+            return false;
+        }
+        refused.assert_error(429, "rate_limit_error", "overloaded");
+        true
+    };
+    // The second may not be in the line yet; then the third is, and the second is refused.
+    tokio::select! {
+        () = eventually("the line is full", refused) => {}
+        () = async { gateway.provider.request(2).await; } => panic!("two runs at a time"),
+    }
+    gate.open();
+    assert_eq!(first.await.unwrap().content(), "first");
+    assert_eq!(waiting.await.unwrap().content(), "hello");
 }

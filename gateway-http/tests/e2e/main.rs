@@ -26,6 +26,7 @@ mod ownership;
 mod session_changes;
 mod sessions;
 mod sessions_over_http;
+mod summaries;
 
 mod errors;
 mod failover;

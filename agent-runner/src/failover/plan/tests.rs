@@ -126,7 +126,7 @@ async fn an_answer_that_broke_off_says_who_is_to_be_left_alone() {
         assert_eq!(candidates[first.candidate].name.provider, next, "{:?}", error().class());
     };
     check(|| limited(None), "b");
-    check(|| Error::Overloaded, "b");
+    check(|| Error::ProviderOverloaded { retry_after: None }, "b");
     check(|| Error::Failed("the connection to it broke".to_owned()), "a");
 }
 

@@ -273,7 +273,7 @@ fn a_full_conversation_is_summed_up_before_the_model_is_asked() {
 
 #[test]
 fn without_a_summary_the_model_is_asked_all_the_same() {
-    let fails = || Input::NotSummedUp(Failure::Cancelled);
+    let fails = || Input::NotSummedUp;
     check_with(
         full(),
         vec![fails(), calls("a"), returns(0, "1"), says("hello")],
@@ -312,12 +312,7 @@ fn a_conversation_that_is_too_long_is_shortened_once() {
         &["ask", "sum up", "ask", too_long],
         &["user: hi", "summary"],
     );
-    check_with(
-        half(),
-        vec![overflows(), Input::NotSummedUp(Failure::Cancelled)],
-        &["ask", "sum up", too_long],
-        &["user: hi"],
-    );
+    check_with(half(), vec![overflows(), Input::NotSummedUp], &["ask", "sum up", too_long], &["user: hi"]);
     // One message cannot be made shorter.
     check(vec![overflows()], &["ask", too_long], &["user: hi"]);
 }

@@ -149,7 +149,8 @@ fn failed(error: &Error, printer: &mut Printer<Stdout, Stderr>) -> ExitCode {
 }
 
 fn interrupted(printer: &mut Printer<Stdout, Stderr>) -> ExitCode {
-    say("cancelled", printer);
+    let _ = printer.cancelled();
+    let _ = writeln!(io::stderr(), "cancelled");
     INTERRUPTED.into()
 }
 

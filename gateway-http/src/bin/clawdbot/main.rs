@@ -31,7 +31,7 @@ async fn main() -> anyhow::Result<ExitCode> {
         Command::Gateway(gateway) => {
             let (sources, token) = token::ensure(gateway.sources(environment, config))?;
             let process = Process::start(SERVICE_NAME, "info", sources)?;
-            let Some(served) = process.unless_told_twice(serve::serve(&process, &token)).await else {
+            let Some(served) = process.unless_told_twice(Box::pin(serve::serve(&process, &token))).await else {
                 return Ok(ExitCode::from(TOLD_TWICE));
             };
             process.finish();
@@ -39,7 +39,7 @@ async fn main() -> anyhow::Result<ExitCode> {
         }
         Command::Agent(asked) => {
             let process = Process::start(SERVICE_NAME, "error", Sources::new(environment, config, []))?;
-            let Some(outcome) = process.unless_told_twice(agent::run(&process, asked)).await else {
+            let Some(outcome) = process.unless_told_twice(Box::pin(agent::run(&process, asked))).await else {
                 return Ok(ExitCode::from(TOLD_TWICE));
             };
             process.finish();

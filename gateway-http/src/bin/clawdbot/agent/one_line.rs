@@ -4,6 +4,9 @@ use std::{borrow::Cow, fmt::Write};
 
 use serde_json::{Map, Value};
 
+/// As long as providers let names be.
+const MAX_NAME_COLUMNS: usize = 64;
+
 /// Shows a tool's arguments as `name=value`, or as they are if they are no JSON object.
 pub(super) fn arguments(arguments: &str) -> String {
     let Ok(object) = serde_json::from_str::<Map<String, Value>>(arguments) else { return escaped(arguments.trim()) };
@@ -12,6 +15,11 @@ pub(super) fn arguments(arguments: &str) -> String {
         None => format!("{}={}", escaped(name), escaped(&value.to_string())),
     };
     object.iter().map(shown).collect::<Vec<_>>().join(" ")
+}
+
+/// Shows a tool's name, which may be one that the model made up.
+pub(super) fn name(name: &str) -> String {
+    shortened(&escaped(name), MAX_NAME_COLUMNS).into_owned()
 }
 
 /// Cuts a line at so many columns.

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use proto::agent::v1::{PreviewPromptResponse, run_event::Kind};
+use serde_json::json as object;
 
 use super::{json, one_line, preview, progress::Progress};
 
@@ -68,6 +69,20 @@ impl<Out: Write, Err: Write> Printer<Out, Err> {
                 let text = preview::text(preview);
                 let shown = if is_terminal { one_line::escaped_lines(&text) } else { text.as_str().into() };
                 self.out.write_all(shown.as_bytes())
+            }
+        }
+    }
+
+    /// Ends the output of a run that was cancelled: whoever reads the events waits for a last one.
+    pub(super) fn cancelled(&mut self) -> io::Result<()> {
+        self.break_off()?;
+        match self.format {
+            Format::Text { .. } => Ok(()),
+            Format::Json => {
+                let last = object!({
+                    "type": "failed", "code": "cancelled", "message": "the run was cancelled", "retryable": false,
+                });
+                writeln!(self.out, "{last}")
             }
         }
     }

@@ -59,12 +59,12 @@ impl<Err: Write> Progress<Err> {
         match self {
             Self::Silent => {}
             Self::Lines(err) => {
-                let line = format!("tool {} started {arguments}", tool.name);
+                let line = format!("tool {} started {arguments}", one_line::name(&tool.name));
                 let _ = writeln!(err, "{}", one_line::shortened(line.trim_end(), COLUMNS));
             }
             Self::Spinners(spinners) => {
                 let spinner = spinners.all.add(ProgressBar::new_spinner().with_style(style()));
-                let line = format!("{} {arguments}", tool.name);
+                let line = format!("{} {arguments}", one_line::name(&tool.name));
                 spinner.set_message(one_line::shortened(&line, columns().saturating_sub(2)).into_owned());
                 spinner.enable_steady_tick(TICK);
                 spinners.calls.insert(tool.tool_call_id.clone(), Call { spinner, arguments });
@@ -77,7 +77,7 @@ impl<Err: Write> Progress<Err> {
             Self::Silent => {}
             Self::Lines(err) => {
                 let how = if tool.is_error { "failed after" } else { "finished in" };
-                let _ = writeln!(err, "tool {} {how} {}", tool.name, took(tool.duration_ms));
+                let _ = writeln!(err, "tool {} {how} {}", one_line::name(&tool.name), took(tool.duration_ms));
             }
             Self::Spinners(Spinners { all, calls }) => {
                 let arguments = calls.remove(&tool.tool_call_id).map(|call| {
@@ -103,7 +103,7 @@ impl<Err: Write> Progress<Err> {
 
 /// The arguments have the room that the rest leaves.
 fn done(tool: &ToolFinished, arguments: &str, columns: usize) -> String {
-    let head = format!("{} {}", if tool.is_error { '✗' } else { '✓' }, tool.name);
+    let head = format!("{} {}", if tool.is_error { '✗' } else { '✓' }, one_line::name(&tool.name));
     let time = took(tool.duration_ms);
     let room = columns.saturating_sub(head.chars().count() + time.chars().count() + 2);
     match one_line::shortened(arguments, room) {
