@@ -77,20 +77,7 @@ impl Failure {
 
     /// Whether a shorter conversation may do.
     pub(crate) fn is_context_overflow(&self) -> bool {
-        let too_long = |error: &model::Error| matches!(error, model::Error::ContextLengthExceeded(_));
-        match self {
-            Self::Model(error) | Self::AllModels { decisive: error, .. } => too_long(error),
-            Self::Internal(_)
-            | Self::Invalid { .. }
-            | Self::SessionBusy(_)
-            | Self::LeaseLost
-            | Self::AlreadyCommitted
-            | Self::StoreOverloaded
-            | Self::Store(_)
-            | Self::TimedOut(_)
-            | Self::Cancelled
-            | Self::ShuttingDown => false,
-        }
+        matches!(self.of_model(), Some(model::Error::ContextLengthExceeded(_)))
     }
 
     fn is_retryable(&self) -> bool {
@@ -107,8 +94,13 @@ impl Failure {
     }
 
     fn retry_after(&self) -> Option<Duration> {
+        self.of_model()?.retry_after()
+    }
+
+    /// What the model said, if it is a model that failed.
+    fn of_model(&self) -> Option<&model::Error> {
         match self {
-            Self::Model(error) | Self::AllModels { decisive: error, .. } => error.retry_after(),
+            Self::Model(error) | Self::AllModels { decisive: error, .. } => Some(error),
             Self::Internal(_)
             | Self::Invalid { .. }
             | Self::SessionBusy(_)

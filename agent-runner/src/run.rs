@@ -255,7 +255,7 @@ impl Run {
                 Action::Ask(offer) => {
                     question.messages = prompt::build(&system, machine.conversation().visible());
                     question.tool_choice = toolbox.choice(offer);
-                    let asked = self.ask(&mut question, &toolbox, machine.can_shrink()).await;
+                    let asked = self.ask(&mut question, &toolbox, &|| machine.can_shrink()).await;
                     machine.step(match asked {
                         Ok(answered) => {
                             add(&mut usage, &answered.usage);

@@ -78,7 +78,7 @@ impl Run {
         &mut self,
         question: &mut model::Request,
         toolbox: &Toolbox,
-        can_shrink: bool,
+        can_shrink: &(dyn Fn() -> bool + Sync),
     ) -> Result<Answered, Failure> {
         let audience = Audience::Readers { events: &mut self.events, voice: &mut self.voice };
         let way = Way { agent_id: &self.agent.id, candidates: &self.candidates, can_shrink };
@@ -91,7 +91,7 @@ impl Run {
         question: &mut model::Request,
         toolbox: &Toolbox,
     ) -> Result<Answered, Failure> {
-        let way = Way { agent_id: &self.agent.id, candidates: &self.candidates, can_shrink: false };
+        let way = Way { agent_id: &self.agent.id, candidates: &self.candidates, can_shrink: &|| false };
         ask(&self.shared.failover, &way, question, toolbox, Audience::Nobody).await
     }
 }
@@ -100,7 +100,8 @@ impl Run {
 struct Way<'a> {
     agent_id: &'a AgentId,
     candidates: &'a [Candidate],
-    can_shrink: bool,
+    /// Asked only when it matters: the answer takes a walk through the conversation.
+    can_shrink: &'a (dyn Fn() -> bool + Sync),
 }
 
 async fn ask(
@@ -139,7 +140,7 @@ async fn ask(
                     plan.broke_off(&error);
                     return Err(error.into());
                 }
-                if class == Class::ContextOverflow && way.can_shrink {
+                if class == Class::ContextOverflow && (way.can_shrink)() {
                     return Err(error.into());
                 }
                 let Some(next) = plan.failed(error) else { return Err(plan.failure()) };

@@ -86,8 +86,9 @@ fn one<'a>(
     limits: ToolLimits,
 ) -> impl Future<Output = Done> + Send + 'a {
     let Pending { place, call } = pending;
+    let tool = toolbox.own(&call.name);
     // A name that the model has made up may say anything.
-    let shown = if toolbox.own(&call.name).is_some() { &call.name } else { "unknown" };
+    let shown = if tool.is_some() { &call.name } else { "unknown" };
     let span = tracing::info_span!(
         "tool",
         otel.name = format_args!("execute_tool {shown}"),
@@ -99,8 +100,8 @@ fn one<'a>(
     let of_span = span.clone();
     let calling = async move {
         let began = Instant::now();
-        let measured = metrics::ToolCall::begin(&call.name, toolbox.own(&call.name).is_some());
-        let result = match toolbox.own(&call.name) {
+        let measured = metrics::ToolCall::begin(&call.name, tool.is_some());
+        let result = match tool {
             None => Err(format!("there is no tool called `{}`", call.name)),
             Some(tool) => {
                 let calling = tool.call(Call { arguments: &call.arguments, run: facts });
