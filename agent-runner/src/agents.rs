@@ -25,6 +25,21 @@ impl Agent {
     }
 }
 
+#[cfg(test)]
+impl Agent {
+    /// An agent for tests, with the model `fake/m` and nothing else.
+    pub(crate) fn called(id: &str) -> Self {
+        Self {
+            id: id.parse().expect("a valid id"),
+            name: String::new(),
+            model: ModelName { provider: "fake".to_owned(), model: "m".to_owned() },
+            fallbacks: Vec::new(),
+            system_prompt: String::new(),
+            workspace: None,
+        }
+    }
+}
+
 /// All agents, in the configured order; never empty.
 #[derive(Debug)]
 pub(crate) struct Agents {

@@ -3,7 +3,7 @@
 use std::{fs, os::unix::fs::symlink};
 
 use super::*;
-use crate::agents::{Agent, ModelName};
+use crate::agents::Agent;
 
 const SETTINGS: Settings = Settings { max_chars: 100, max_skills: 3 };
 
@@ -136,10 +136,7 @@ fn only_what_has_changed_is_read_again() {
 }
 
 fn agent(id: &str, workspace: Option<PathBuf>) -> Agent {
-    let model = ModelName { provider: "fake".to_owned(), model: "m".to_owned() };
-    let id = id.parse().expect("a valid id");
-    let (name, fallbacks, system_prompt) = (String::new(), Vec::new(), String::new());
-    Agent { id, name, model, fallbacks, system_prompt, workspace }
+    Agent { workspace, ..Agent::called(id) }
 }
 
 #[tokio::test(start_paused = true)]

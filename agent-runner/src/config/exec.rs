@@ -119,15 +119,7 @@ mod tests {
 
     /// What the agents `main` and `second` may run.
     fn load_text(text: &str) -> Result<[Security; 2], String> {
-        let agent = |id: &str| Agent {
-            id: id.parse().expect("an id"),
-            name: String::new(),
-            model: "p/m".parse().expect("a model"),
-            fallbacks: Vec::new(),
-            system_prompt: String::new(),
-            workspace: None,
-        };
-        let agents = Agents::new(vec![agent("main"), agent("second")], 0).expect("two agents");
+        let agents = Agents::new(["main", "second"].map(Agent::called).into(), 0).expect("two agents");
         let document = Document::from_text(text, Path::new("clawdbot.json"), &Sources::default()).expect("is readable");
         let securities = load(&document, &agents).map_err(|error| error.to_string())?;
         Ok(["main", "second"].map(|id| securities[&id.parse::<AgentId>().expect("an id")]))

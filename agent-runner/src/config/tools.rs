@@ -229,14 +229,7 @@ mod tests {
     }
 
     fn agents_in(workspace: Option<&str>) -> Agents {
-        let agent = |id: &str| Agent {
-            id: id.parse().expect("an id"),
-            name: String::new(),
-            model: "p/m".parse().expect("a model"),
-            fallbacks: Vec::new(),
-            system_prompt: String::new(),
-            workspace: workspace.map(PathBuf::from),
-        };
+        let agent = |id: &str| Agent { workspace: workspace.map(PathBuf::from), ..Agent::called(id) };
         Agents::new(vec![agent("main"), agent("second")], 0).expect("two agents")
     }
 
