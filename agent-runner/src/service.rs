@@ -12,8 +12,9 @@ use std::{
 use futures_util::{Stream, TryStreamExt, stream};
 use proto::{
     agent::v1::{
-        Agent as ListedAgent, AttachRequest, AttachResponse, CancelRequest, CancelResponse, ListAgentsRequest,
-        ListAgentsResponse, PreviewPromptRequest, PreviewPromptResponse, RunEvent, RunRequest, RunResponse,
+        Agent as ListedAgent, AttachRequest, AttachResponse, CancelRequest, CancelResponse, EmbedRequest,
+        EmbedResponse, ListAgentsRequest, ListAgentsResponse, PreviewPromptRequest, PreviewPromptResponse, RunEvent,
+        RunRequest, RunResponse,
         agent_runner_server::{AgentRunner, AgentRunnerServer},
         run_event::Kind,
     },
@@ -181,7 +182,7 @@ impl Service {
 
     /// A run's events as far as they are known here, or kept by the session store, or at the run's own runner.
     async fn attach_anywhere(&self, request: &AttachRequest) -> Result<Response<Attached>, Status> {
-        let AttachRequest { run_id, after_seq, local_only } = request;
+        let AttachRequest { run_id, after_seq, local_only, is_snapshot: _ } = request;
         if let Some(log) = self.inner.live.log(run_id) {
             return Ok(Response::new(attached(log.follow(*after_seq))));
         }
@@ -309,6 +310,10 @@ impl AgentRunner for Service {
         request: Request<PreviewPromptRequest>,
     ) -> Result<Response<PreviewPromptResponse>, Status> {
         self.preview(request.into_inner()).await.map(Response::new)
+    }
+
+    async fn embed(&self, _: Request<EmbedRequest>) -> Result<Response<EmbedResponse>, Status> {
+        Err(Status::failed_precondition("no embedding model is configured"))
     }
 
     async fn list_agents(&self, _: Request<ListAgentsRequest>) -> Result<Response<ListAgentsResponse>, Status> {

@@ -67,7 +67,7 @@ impl FromRequestParts<Gateway> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, gateway: &Gateway) -> Result<Self, ApiError> {
-        let caller = gateway.inner.auth.check(&parts.headers)?;
+        let caller = gateway.settings().auth.check(&parts.headers)?;
         if !caller.namespace.is_main() {
             Span::current().record("token.name", caller.namespace.as_str());
         }

@@ -44,7 +44,7 @@ pub(crate) async fn completions(
     State(gateway): State<Gateway>,
     request: http::Request<Body>,
 ) -> Result<Response, ApiError> {
-    if !gateway.inner.serves_chat_completions {
+    if !gateway.settings().serves_chat_completions {
         return Err(ApiError::not_found(request.uri().path()));
     }
     let answering = gateway.answer(&caller, request);
@@ -54,7 +54,7 @@ pub(crate) async fn completions(
 impl Gateway {
     async fn answer(&self, caller: &Caller, request: http::Request<Body>) -> Result<Response, ApiError> {
         let (http::request::Parts { headers, .. }, body) = request.into_parts();
-        let body = body::read(&headers, body, &self.inner.limits).await?;
+        let body = body::read(&headers, body, &self.settings().limits).await?;
         let chat = ChatRequest::parse(&body)?;
         let agents = self.inner.directory.agents().await?;
         let idempotency_key = IdempotencyKey::of(&headers)?;
@@ -86,6 +86,7 @@ impl Gateway {
             tool_choice: chat.tool_choice,
             model,
             fingerprint,
+            ..RunRequest::default()
         };
         let events = self.run(run).await?;
         let mut response = if stream {
@@ -118,7 +119,7 @@ impl Gateway {
         };
         // A token of its own, so that streams do not share a lock.
         let cut = self.inner.cut.child_token();
-        let mut chunks = stream::Chunks::new(events, envelope, include_usage, self.inner.limits.keep_alive, cut);
+        let mut chunks = stream::Chunks::new(events, envelope, include_usage, self.settings().limits.keep_alive, cut);
         chunks.take(first);
         Ok(chunks.into_response())
     }

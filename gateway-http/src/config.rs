@@ -13,16 +13,14 @@ use shared::{
     transport::Transport,
 };
 
-use crate::{Gateway, Limits, auth::Auth};
+use crate::{Gateway, Limits, Settings};
 use auth::AuthSection;
 
 /// The gateway's configuration, read but not yet acted upon.
 #[derive(Debug)]
 pub struct Config {
     pub(crate) listen: SocketAddr,
-    pub(crate) auth: Auth,
-    pub(crate) limits: Limits,
-    pub(crate) serves_chat_completions: bool,
+    pub(crate) settings: Settings,
     /// For one call to the session store.
     pub(crate) store_timeout: Duration,
     lacks_a_main_token: bool,
@@ -135,9 +133,7 @@ impl Config {
         };
         Ok(Self {
             listen,
-            auth,
-            limits,
-            serves_chat_completions: http.endpoints.chat_completions.enabled,
+            settings: Settings { auth, limits, serves_chat_completions: http.endpoints.chat_completions.enabled },
             store_timeout: Duration::from_millis(store.call_timeout_ms),
             lacks_a_main_token,
         })

@@ -153,7 +153,7 @@ impl From<Failed> for ApiError {
                 param: Some(param.clone()).filter(|param| !param.is_empty()),
                 ..new(StatusCode::BAD_REQUEST, INVALID_REQUEST, "invalid_value")
             },
-            FailureCode::SessionBusy => {
+            FailureCode::SessionBusy | FailureCode::SessionMoved => {
                 new(StatusCode::TOO_MANY_REQUESTS, RATE_LIMIT, "session_busy").retry_after(DEFAULT_RETRY_AFTER)
             }
             FailureCode::Overloaded => Self::overloaded(message),

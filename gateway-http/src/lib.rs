@@ -19,6 +19,7 @@ mod wire;
 
 use std::{sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
 use proto::agent::v1::agent_runner_client::AgentRunnerClient;
 use shared::transport::{MAX_MESSAGE_BYTES, Transport};
 use tokio_util::sync::CancellationToken;
@@ -37,16 +38,23 @@ pub struct Gateway {
 }
 
 struct Inner {
-    auth: Auth,
+    /// What may change while the gateway runs.
+    settings: ArcSwap<Settings>,
     runner: AgentRunnerClient<Transport>,
     store: Store,
     directory: Directory,
-    limits: Limits,
-    serves_chat_completions: bool,
     /// Cancelled when no more requests are taken.
     draining: CancellationToken,
     /// Cancelled when the answers that are still being given must end.
     cut: CancellationToken,
+}
+
+/// What the configuration says of how requests are answered.
+#[derive(Debug)]
+struct Settings {
+    auth: Auth,
+    limits: Limits,
+    serves_chat_completions: bool,
 }
 
 /// What a request may take.
@@ -65,15 +73,18 @@ impl Gateway {
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
         Self {
             inner: Arc::new(Inner {
-                auth: config.auth,
+                settings: ArcSwap::from_pointee(config.settings),
                 directory: Directory::new(runner.clone()),
                 runner,
                 store: Store::new(store, config.store_timeout),
-                limits: config.limits,
-                serves_chat_completions: config.serves_chat_completions,
                 draining: CancellationToken::new(),
                 cut: CancellationToken::new(),
             }),
         }
+    }
+
+    /// The settings as they are now. A request takes them once and keeps to them.
+    fn settings(&self) -> Arc<Settings> {
+        self.inner.settings.load_full()
     }
 }

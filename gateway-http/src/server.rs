@@ -34,7 +34,7 @@ pub async fn serve(gateway: Gateway, listener: TcpListener, shutdown: Cancellati
         accept(&gateway, listener, &connections, &shutdown).await;
         gateway.inner.draining.cancel();
         connections.close();
-        if tokio::time::timeout(gateway.inner.limits.drain, connections.wait()).await.is_err() {
+        if tokio::time::timeout(gateway.settings().limits.drain, connections.wait()).await.is_err() {
             tracing::warn!(left = connections.len(), "requests were still in flight after the drain time");
             gateway.inner.cut.cancel();
             let _ = tokio::time::timeout(LAST_WORDS, connections.wait()).await;

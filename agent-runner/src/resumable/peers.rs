@@ -48,7 +48,7 @@ pub(super) async fn follow(runner: &str, run_id: &str, log: &Log) -> Followed {
 /// Has the events of a run at another runner streamed from a given place.
 pub(crate) async fn attach(runner: &str, run_id: &str, after_seq: u64) -> Result<Streaming<AttachResponse>, Status> {
     let mut client = client(runner)?;
-    let request = AttachRequest { run_id: run_id.to_owned(), after_seq, local_only: true };
+    let request = AttachRequest { run_id: run_id.to_owned(), after_seq, local_only: true, is_snapshot: false };
     match tokio::time::timeout(ANSWER_TIMEOUT, client.attach(request)).await {
         Ok(attached) => Ok(attached?.into_inner()),
         Err(_) => Err(Status::unavailable("the run's own runner does not answer")),

@@ -67,7 +67,16 @@ pub(super) async fn collect(
             Some(Kind::ToolCallDelta(delta)) => parts.extend_tool_call(delta),
             Some(Kind::Finished(finished)) => return Ok(parts.complete(envelope, finished)),
             Some(Kind::Failed(failed)) => return Err(failed.into()),
-            Some(Kind::ReasoningDelta(_) | Kind::ToolStarted(_) | Kind::ToolFinished(_) | Kind::Usage(_)) | None => {}
+            Some(
+                Kind::Accepted(_)
+                | Kind::ReasoningDelta(_)
+                | Kind::RefusalDelta(_)
+                | Kind::LogprobsDelta(_)
+                | Kind::ToolStarted(_)
+                | Kind::ToolFinished(_)
+                | Kind::Usage(_),
+            )
+            | None => {}
         }
     }
     Err(ended_early())

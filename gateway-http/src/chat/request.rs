@@ -99,6 +99,7 @@ impl Wire {
             response_format: self.response_format.take().map(|Object(format)| format.check()).transpose()?.flatten(),
             reasoning_effort: self.reasoning_effort.take().unwrap_or_default(),
             parallel_tool_calls: self.parallel_tool_calls,
+            ..GenerationOptions::default()
         })
     }
 }

@@ -83,7 +83,16 @@ impl Chunks {
             Some(Kind::ToolCallDelta(delta)) => self.writer.tool_call(&delta),
             Some(Kind::Finished(finished)) => self.finish(&finished),
             Some(Kind::Failed(failed)) => self.fail(|| failed.into()),
-            Some(Kind::ReasoningDelta(_) | Kind::ToolStarted(_) | Kind::ToolFinished(_) | Kind::Usage(_)) | None => {}
+            Some(
+                Kind::Accepted(_)
+                | Kind::ReasoningDelta(_)
+                | Kind::RefusalDelta(_)
+                | Kind::LogprobsDelta(_)
+                | Kind::ToolStarted(_)
+                | Kind::ToolFinished(_)
+                | Kind::Usage(_),
+            )
+            | None => {}
         }
     }
 

@@ -3,8 +3,8 @@
 use std::{pin::Pin, sync::Arc, time::Duration};
 
 use proto::agent::v1::{
-    AttachRequest, AttachResponse, CancelRequest, CancelResponse, ListAgentsRequest, ListAgentsResponse,
-    PreviewPromptRequest, PreviewPromptResponse, RunEvent, RunRequest, RunResponse,
+    AttachRequest, AttachResponse, CancelRequest, CancelResponse, EmbedRequest, EmbedResponse, ListAgentsRequest,
+    ListAgentsResponse, PreviewPromptRequest, PreviewPromptResponse, RunEvent, RunRequest, RunResponse,
     agent_runner_client::AgentRunnerClient,
     agent_runner_server::{AgentRunner, AgentRunnerServer},
     run_event::Kind,
@@ -60,6 +60,10 @@ impl AgentRunner for Scripted {
         &self,
         _: Request<PreviewPromptRequest>,
     ) -> Result<Response<PreviewPromptResponse>, Status> {
+        Err(Status::unimplemented("not in this test"))
+    }
+
+    async fn embed(&self, _: Request<EmbedRequest>) -> Result<Response<EmbedResponse>, Status> {
         Err(Status::unimplemented("not in this test"))
     }
 

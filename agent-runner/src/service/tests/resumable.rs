@@ -32,7 +32,7 @@ fn stateless(run_id: &str) -> RunRequest {
 }
 
 fn attach(run_id: &str, after_seq: u64) -> AttachRequest {
-    AttachRequest { run_id: run_id.to_owned(), after_seq, local_only: false }
+    AttachRequest { run_id: run_id.to_owned(), after_seq, local_only: false, is_snapshot: false }
 }
 
 fn hello() -> Script {

@@ -126,8 +126,11 @@ async fn answer(
             Kind::Failed(failed) => {
                 return Err(Error::Run { message: failed.message, may_pass: failed.retryable });
             }
-            Kind::TextDelta(_)
+            Kind::Accepted(_)
             | Kind::Started(_)
+            | Kind::TextDelta(_)
+            | Kind::RefusalDelta(_)
+            | Kind::LogprobsDelta(_)
             | Kind::ReasoningDelta(_)
             | Kind::ToolCallDelta(_)
             | Kind::ToolStarted(_)

@@ -9,8 +9,11 @@ use serde_json::{Value, json};
 /// An event: `seq`, `type`, and what belongs to the type.
 pub(super) fn event(seq: u64, kind: &Kind) -> Value {
     match kind {
+        Kind::Accepted(accepted) => json!({"seq": seq, "type": "accepted", "session_key": accepted.session_key}),
         Kind::Started(started) => json!({"seq": seq, "type": "started", "model": started.model}),
         Kind::TextDelta(text) => json!({"seq": seq, "type": "text_delta", "text": text}),
+        Kind::RefusalDelta(text) => json!({"seq": seq, "type": "refusal_delta", "text": text}),
+        Kind::LogprobsDelta(_) => json!({"seq": seq, "type": "logprobs_delta"}),
         Kind::ReasoningDelta(text) => json!({"seq": seq, "type": "reasoning_delta", "text": text}),
         Kind::ToolCallDelta(delta) => json!({
             "seq": seq, "type": "tool_call_delta", "index": delta.index, "id": delta.id, "name": delta.name,

@@ -37,7 +37,7 @@ impl<Out: Write, Err: Write> Printer<Out, Err> {
             Format::Text { is_terminal } => is_terminal,
         };
         match kind {
-            Kind::TextDelta(text) => {
+            Kind::TextDelta(text) | Kind::RefusalDelta(text) => {
                 let shown = if is_terminal { one_line::escaped_lines(text) } else { text.into() };
                 self.out.write_all(shown.as_bytes())?;
                 self.out.flush()?;
@@ -56,7 +56,13 @@ impl<Out: Write, Err: Write> Printer<Out, Err> {
                 writeln!(self.out)?;
                 self.is_within_line = false;
             }
-            Kind::Started(_) | Kind::ReasoningDelta(_) | Kind::ToolCallDelta(_) | Kind::Usage(_) | Kind::Failed(_) => {}
+            Kind::Accepted(_)
+            | Kind::Started(_)
+            | Kind::ReasoningDelta(_)
+            | Kind::LogprobsDelta(_)
+            | Kind::ToolCallDelta(_)
+            | Kind::Usage(_)
+            | Kind::Failed(_) => {}
         }
         Ok(())
     }
