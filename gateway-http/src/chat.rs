@@ -1,5 +1,6 @@
 //! `POST /v1/chat/completions`: one request, one agent run.
 
+mod chunks;
 mod completion;
 mod content;
 mod envelope;
@@ -8,10 +9,7 @@ mod idempotency;
 mod messages;
 mod object;
 mod request;
-mod stream;
 mod tools;
-
-use std::time::Duration;
 
 use axum::{
     body::Body,
@@ -20,21 +18,15 @@ use axum::{
 };
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use proto::agent::v1::{RunRequest, RunResponse, run_event::Kind};
-use tonic::Streaming;
+use proto::agent::v1::RunRequest;
 use tracing::Span;
 use uuid::Uuid;
 
-use crate::{Gateway, body, brand, caller::Caller, error::ApiError, target::Target};
+use crate::{Gateway, body, brand, caller::Caller, error::ApiError, run::shutting_down, stream::Sse, target::Target};
+use chunks::Chunks;
 use envelope::Envelope;
 use idempotency::IdempotencyKey;
 use request::ChatRequest;
-
-/// How long the head of a streamed answer waits for the run to begin. What fails before gets a status of its own;
-/// after that the stream is open, and errors come as frames.
-const HEAD_WAIT: Duration = Duration::from_secs(10);
-/// How long the runner may take to take a run on, or to refuse it.
-const ACCEPT_TIMEOUT: Duration = Duration::from_secs(30);
 
 const SESSION_KEY: HeaderName = HeaderName::from_static("x-clawdbot-session-key");
 const RUN_ID: HeaderName = HeaderName::from_static("x-clawdbot-run-id");
@@ -90,58 +82,13 @@ impl Gateway {
         };
         let events = self.run(run).await?;
         let mut response = if stream {
-            self.stream(events, envelope, include_usage).await?
+            self.stream(events, Chunks::new(envelope, include_usage), Sse::new()).await?
         } else {
             completion::collect(events, envelope).await?.into_response()
         };
         response.headers_mut().extend(ids);
         Ok(response)
     }
-
-    async fn run(&self, run: RunRequest) -> Result<Streaming<RunResponse>, ApiError> {
-        let mut runner = self.inner.runner.clone();
-        match tokio::time::timeout(ACCEPT_TIMEOUT, runner.run(run)).await {
-            Ok(accepted) => Ok(accepted?.into_inner()),
-            Err(_) => Err(ApiError::unavailable("the agent runner did not answer; try again later")),
-        }
-    }
-
-    /// Opens the stream once the run has begun, so that a run which cannot begin gets a status of its own.
-    async fn stream(
-        &self,
-        mut events: Streaming<RunResponse>,
-        envelope: Envelope,
-        include_usage: bool,
-    ) -> Result<Response, ApiError> {
-        let first = match tokio::time::timeout(HEAD_WAIT, events.message()).await {
-            Ok(first) => Some(began(first?)?),
-            Err(_) => None,
-        };
-        // A token of its own, so that streams do not share a lock.
-        let cut = self.inner.cut.child_token();
-        let mut chunks = stream::Chunks::new(events, envelope, include_usage, self.settings().limits.keep_alive, cut);
-        chunks.take(first);
-        Ok(chunks.into_response())
-    }
-}
-
-/// A run's first event says that it began, or why it did not.
-fn began(first: Option<RunResponse>) -> Result<Kind, ApiError> {
-    match first.and_then(|response| response.event?.kind) {
-        Some(Kind::Failed(failed)) => Err(failed.into()),
-        Some(kind) => Ok(kind),
-        None => Err(ended_early()),
-    }
-}
-
-/// The runner is gone: its stream ended without saying how the run did.
-fn ended_early() -> ApiError {
-    ApiError::unavailable("the agent runner broke off; try again later")
-}
-
-/// The gateway ends before the answer does.
-fn shutting_down() -> ApiError {
-    ApiError::unavailable("the gateway is shutting down; try again later")
 }
 
 fn answer_headers(caller: &Caller, target: &Target, run_id: &str) -> HeaderMap {

@@ -3,18 +3,15 @@
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, header::CONTENT_TYPE};
 use proto::{
-    agent::v1::{Finished, RunResponse, ToolCallDelta, run_event::Kind},
+    agent::v1::{Finished, ToolCallDelta, run_event::Kind},
     session::v1::ToolCall,
 };
 use serde::Serialize;
-use tonic::Streaming;
 
-use super::{
-    ended_early,
-    envelope::{Envelope, SYSTEM_FINGERPRINT, finish_reason},
-};
+use super::envelope::{Envelope, SYSTEM_FINGERPRINT, finish_reason};
 use crate::{
     error::ApiError,
+    run::Events,
     wire::{WireToolCall, WireUsage},
 };
 
@@ -55,31 +52,24 @@ struct Parts {
 }
 
 /// Waits for the run to end. Dropping the call cancels a run that cannot be resumed.
-pub(super) async fn collect(
-    mut events: Streaming<RunResponse>,
-    mut envelope: Envelope,
-) -> Result<Completion, ApiError> {
+pub(super) async fn collect(mut events: Events, mut envelope: Envelope) -> Result<Completion, ApiError> {
     let mut parts = Parts::default();
-    while let Some(response) = events.message().await? {
-        match response.event.and_then(|event| event.kind) {
-            Some(Kind::Started(started)) => envelope.begin(&started),
-            Some(Kind::TextDelta(text)) => parts.text.push_str(&text),
-            Some(Kind::ToolCallDelta(delta)) => parts.extend_tool_call(delta),
-            Some(Kind::Finished(finished)) => return Ok(parts.complete(envelope, finished)),
-            Some(Kind::Failed(failed)) => return Err(failed.into()),
-            Some(
-                Kind::Accepted(_)
-                | Kind::ReasoningDelta(_)
-                | Kind::RefusalDelta(_)
-                | Kind::LogprobsDelta(_)
-                | Kind::ToolStarted(_)
-                | Kind::ToolFinished(_)
-                | Kind::Usage(_),
-            )
-            | None => {}
+    loop {
+        match events.next().await? {
+            Kind::Started(started) => envelope.begin(&started),
+            Kind::TextDelta(text) => parts.text.push_str(&text),
+            Kind::ToolCallDelta(delta) => parts.extend_tool_call(delta),
+            Kind::Finished(finished) => return Ok(parts.complete(envelope, finished)),
+            Kind::Failed(failed) => return Err(failed.into()),
+            Kind::Accepted(_)
+            | Kind::ReasoningDelta(_)
+            | Kind::RefusalDelta(_)
+            | Kind::LogprobsDelta(_)
+            | Kind::ToolStarted(_)
+            | Kind::ToolFinished(_)
+            | Kind::Usage(_) => {}
         }
     }
-    Err(ended_early())
 }
 
 impl Parts {
