@@ -71,6 +71,11 @@ impl ApiError {
         Self::new(StatusCode::NOT_FOUND, INVALID_REQUEST, "not_found", message)
     }
 
+    pub(crate) fn run_not_found(run_id: &str) -> Self {
+        let message = format!("there is no run `{run_id}`, or nothing is kept of it");
+        Self::new(StatusCode::NOT_FOUND, INVALID_REQUEST, "not_found", message)
+    }
+
     fn session_not_found() -> Self {
         Self::new(StatusCode::NOT_FOUND, INVALID_REQUEST, "not_found", "no session has this key")
     }

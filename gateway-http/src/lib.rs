@@ -8,6 +8,7 @@ mod chat;
 mod config;
 mod directory;
 mod error;
+mod kept;
 mod models;
 mod probes;
 mod router;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use futures_util::Stream;
-use proto::agent::v1::{RunRequest, RunResponse, run_event::Kind};
+use proto::agent::v1::{AttachResponse, RunRequest, RunResponse, run_event::Kind};
 use tonic::{Status, Streaming};
 
 use crate::{Gateway, error::ApiError};
@@ -16,7 +16,12 @@ use crate::{Gateway, error::ApiError};
 const ACCEPT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What happens in a run, in order. Dropping it cancels a run that cannot be resumed.
-pub(crate) struct Events(Streaming<RunResponse>);
+pub(crate) enum Events {
+    /// Of a run that was begun by this request, or would have been.
+    Run(Streaming<RunResponse>),
+    /// Of a kept run.
+    Attached(Streaming<AttachResponse>),
+}
 
 impl Events {
     /// What happens next.
@@ -27,8 +32,16 @@ impl Events {
     /// The same, to be polled. Not to be called again after `finished`, `failed` or an error.
     pub(crate) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Kind, Broken>> {
         loop {
-            let event = match ready!(Pin::new(&mut self.0).poll_next(context)) {
-                Some(Ok(RunResponse { event })) => event,
+            let next = match self {
+                Self::Run(events) => {
+                    ready!(Pin::new(events).poll_next(context)).map(|next| next.map(|RunResponse { event }| event))
+                }
+                Self::Attached(events) => {
+                    ready!(Pin::new(events).poll_next(context)).map(|next| next.map(|AttachResponse { event }| event))
+                }
+            };
+            let event = match next {
+                Some(Ok(event)) => event,
                 Some(Err(status)) => return Poll::Ready(Err(Broken(Some(status)))),
                 None => return Poll::Ready(Err(Broken(None))),
             };
@@ -44,6 +57,13 @@ impl Events {
 #[derive(Debug)]
 pub(crate) struct Broken(Option<Status>);
 
+impl Broken {
+    /// Whether the stream has merely ended, as that of a snapshot does.
+    pub(crate) fn is_end(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
 impl From<Broken> for ApiError {
     fn from(Broken(status): Broken) -> Self {
         status.map_or_else(|| Self::unavailable("the agent runner broke off; try again later"), Self::from)
@@ -55,7 +75,7 @@ impl Gateway {
     pub(crate) async fn run(&self, run: RunRequest) -> Result<Events, ApiError> {
         let mut runner = self.inner.runner.clone();
         match tokio::time::timeout(ACCEPT_TIMEOUT, runner.run(run)).await {
-            Ok(accepted) => Ok(Events(accepted?.into_inner())),
+            Ok(accepted) => Ok(Events::Run(accepted?.into_inner())),
             Err(_) => Err(ApiError::unavailable("the agent runner did not answer; try again later")),
         }
     }
