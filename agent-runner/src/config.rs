@@ -25,7 +25,6 @@ use crate::{
     agents::{Agent, Agents},
     bootstrap::{self, Bootstrap},
     failover::{Failover, Patience},
-    live::Keep,
     metrics,
     model::Model,
     prompt::Prompts,
@@ -105,8 +104,6 @@ struct RunnerSection {
     drain_ms: u64,
     max_concurrent_calls: usize,
     advertise_url: Option<String>,
-    kept_run_ms: u64,
-    kept_run_bytes: usize,
 }
 
 impl Default for RunnerSection {
@@ -116,8 +113,6 @@ impl Default for RunnerSection {
             drain_ms: 30_000,
             max_concurrent_calls: 4096,
             advertise_url: None,
-            kept_run_ms: 600_000,
-            kept_run_bytes: 64 * 1024 * 1024,
         }
     }
 }
@@ -225,14 +220,13 @@ impl Config {
         let mut models = providers::build(self.providers, &wanted, self.idle_timeout).await?;
         models.extend(own.into_iter().map(|(id, model)| (id, Provided::of(model))));
         let store = Store::new(store, self.store, name);
-        let keep = Keep { lifetime: Duration::from_millis(self.runner.kept_run_ms), bytes: self.runner.kept_run_bytes };
         let shared = run::Shared {
             failover: Failover::new(&models, self.patience),
             prompts: Prompts::new(Bootstrap::start(&self.agents, self.bootstrap).await, self.time_zone),
             tools: self.tools.build(&self.agents, self.settings.tools.timeout),
             settings: self.settings,
         };
-        Ok(Service::new(self.agents, models, store, shared, self.capacity, keep))
+        Ok(Service::new(self.agents, models, store, shared, self.capacity))
     }
 }
 

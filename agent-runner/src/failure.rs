@@ -41,6 +41,9 @@ pub(crate) enum Failure {
     /// The session was taken over, reset or deleted while the run went on.
     #[error("the session was reset, deleted or taken over while the answer was being written")]
     LeaseLost,
+    /// The turn that the request follows is not the session's newest.
+    #[error("the conversation has gone on since the turn that the request follows")]
+    SessionMoved,
     /// The run has been asked for again, after its turn was committed.
     #[error("the run has already committed its turn")]
     AlreadyCommitted,
@@ -67,6 +70,7 @@ impl Failure {
             Self::Internal(_) => FailureCode::Internal,
             Self::Invalid { .. } | Self::AlreadyCommitted => FailureCode::InvalidRequest,
             Self::SessionBusy(_) | Self::LeaseLost => FailureCode::SessionBusy,
+            Self::SessionMoved => FailureCode::SessionMoved,
             Self::Store(_) | Self::ShuttingDown => FailureCode::Unavailable,
             Self::TimedOut(_) => FailureCode::Timeout,
             Self::Cancelled => FailureCode::Cancelled,
@@ -88,7 +92,11 @@ impl Failure {
             | Self::Store(_)
             | Self::TimedOut(_)
             | Self::ShuttingDown => true,
-            Self::Internal(_) | Self::Invalid { .. } | Self::AlreadyCommitted | Self::Cancelled => false,
+            Self::Internal(_)
+            | Self::Invalid { .. }
+            | Self::SessionMoved
+            | Self::AlreadyCommitted
+            | Self::Cancelled => false,
             Self::Model(error) | Self::AllModels { decisive: error, .. } => is_retryable(error),
         }
     }
@@ -105,6 +113,7 @@ impl Failure {
             | Self::Invalid { .. }
             | Self::SessionBusy(_)
             | Self::LeaseLost
+            | Self::SessionMoved
             | Self::AlreadyCommitted
             | Self::StoreOverloaded
             | Self::Store(_)
@@ -163,8 +172,8 @@ impl From<&Failure> for Failed {
 
 impl From<Full> for Failure {
     fn from(Full: Full) -> Self {
-        let reason = "the answer is too long to be kept; ask again without a key".to_owned();
-        Self::Invalid { param: "Idempotency-Key", reason }
+        let reason = "the answer is too long to be kept; ask for one that ends with its request".to_owned();
+        Self::Invalid { param: "", reason }
     }
 }
 

@@ -6,6 +6,7 @@ mod record;
 
 use std::sync::Arc;
 
+use prost::Message;
 use proto::{
     agent::v1::{Failed, RunEvent, run_event::Kind},
     session::v1::{self as store, RunState},
@@ -20,14 +21,14 @@ use crate::{
 };
 pub(crate) use log::{Full, Log};
 use peers::Followed;
-pub(crate) use record::{Record, outcome};
+pub(crate) use record::{Record, accepted, outcome};
 
 /// A resumable run on its way, here or at another runner.
 pub(crate) struct Resumable {
     pub(crate) log: Arc<Log>,
     pub(crate) registration: Registration,
-    /// Where others find the run; `None` for a stateless one, which only this runner knows.
-    pub(crate) record: Option<Record>,
+    /// Where others find the run.
+    pub(crate) record: Record,
     /// The runner shuts down.
     pub(crate) stop: CancellationToken,
 }
@@ -46,18 +47,10 @@ enum Step {
 impl Resumable {
     /// Sees the run to its end; `execute` runs it, if nobody else does or has.
     pub(crate) async fn drive(self, run: Run, execute: impl AsyncFnOnce(Run) -> Ended) {
-        let Some(record) = &self.record else {
-            let ended = execute(run).await;
-            let is_finished = ended.outcome.is_ok();
-            ended.tell();
-            if is_finished {
-                self.registration.keep(&self.log);
-            }
-            return;
-        };
+        let record = &self.record;
         let mut gone = String::new();
         loop {
-            let recorded = record.put(RunState::Running, &gone).await;
+            let recorded = record.begin(&gone).await;
             match recorded.and_then(|recorded| record.step(&recorded)) {
                 Ok(Step::Refuse) => return self.log.refuse(is_another(self.registration.run_id())),
                 Ok(Step::Run) => return self.run_recorded(record, run, execute).await,
@@ -88,7 +81,8 @@ impl Resumable {
         let ended = execute(run).await;
         match &ended.outcome {
             // Committed with the turn.
-            Ok(_) => ended.tell(),
+            Ok(_) if record.has_turn() => ended.tell(),
+            Ok(_) => self.keep(record, ended).await,
             Err(Failure::AlreadyCommitted) => match record.kept().await {
                 Ok(Some(events)) => self.log.replay(events),
                 // Its answer was forgotten, but its turn is in the session.
@@ -98,6 +92,7 @@ impl Resumable {
                 }
                 Err(_) => ended.tell(),
             },
+            Err(_) if record.keeps_failure() => self.keep(record, ended).await,
             Err(_) => {
                 self.forget(record).await;
                 ended.tell();
@@ -105,9 +100,18 @@ impl Resumable {
         }
     }
 
+    /// Has whoever asks again told the same. If this cannot be written, those who follow are told all the same.
+    async fn keep(&self, record: &Record, ended: Ended) {
+        let outcome = self.log.outcome(ended.last());
+        if let Err(failure) = record.finish(outcome.encode_to_vec().into()).await {
+            tracing::warn!(run.id = self.registration.run_id(), %failure, "cannot record what a run has come to");
+        }
+        ended.tell();
+    }
+
     /// Has whoever asks again run again. If this cannot be written, it is found out then.
     async fn forget(&self, record: &Record) {
-        if let Err(failure) = record.put(RunState::Failed, "").await {
+        if let Err(failure) = record.forget().await {
             tracing::warn!(run.id = self.registration.run_id(), %failure, "cannot record that a run has failed");
         }
     }

@@ -125,12 +125,18 @@ pub(crate) struct Ended {
 }
 
 impl Ended {
+    /// The last event.
+    pub(crate) fn last(&self) -> Kind {
+        match &self.outcome {
+            Ok(finished) => Kind::Finished(*finished),
+            Err(failure) => Kind::Failed(Failed::from(failure)),
+        }
+    }
+
     /// Sends the last event.
     pub(crate) fn tell(self) {
-        self.events.end(match self.outcome {
-            Ok(finished) => Kind::Finished(finished),
-            Err(failure) => Kind::Failed(Failed::from(&failure)),
-        });
+        let last = self.last();
+        self.events.end(last);
     }
 }
 
@@ -194,6 +200,10 @@ impl Run {
         let begin = store.begin(&self.request.session_key, self.agent.id.as_str(), &self.request.run_id);
         let (taken, transcript) = begin.await?;
         let turn = turn.insert(taken);
+        let after = &self.request.after_run_id;
+        if !after.is_empty() && store.newest_run(&self.request.session_key).await?.as_ref() != Some(after) {
+            return Err(Failure::SessionMoved);
+        }
         tokio::select! {
             biased;
             answered = self.drive(transcript, toolbox) => answered,
@@ -319,7 +329,7 @@ pub(crate) fn log(run_id: &str, failure: &Failure) {
     Span::current().record("otel.status_code", "error");
     match failure {
         Failure::Cancelled | Failure::ShuttingDown => tracing::info!(run.id = run_id, "{failure}"),
-        Failure::Invalid { .. } | Failure::AlreadyCommitted => {
+        Failure::Invalid { .. } | Failure::AlreadyCommitted | Failure::SessionMoved => {
             tracing::info!(run.id = run_id, %failure, "the run was refused");
         }
         Failure::Internal(fault) => tracing::error!(run.id = run_id, fault, "the run met a fault of ours"),

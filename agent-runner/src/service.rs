@@ -1,5 +1,6 @@
 //! The gRPC face of the runner.
 
+mod kept;
 mod preview;
 
 use std::{
@@ -9,16 +10,12 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{Stream, TryStreamExt, stream};
-use proto::{
-    agent::v1::{
-        Agent as ListedAgent, AttachRequest, AttachResponse, CancelRequest, CancelResponse, EmbedRequest,
-        EmbedResponse, ListAgentsRequest, ListAgentsResponse, PreviewPromptRequest, PreviewPromptResponse, RunEvent,
-        RunRequest, RunResponse,
-        agent_runner_server::{AgentRunner, AgentRunnerServer},
-        run_event::Kind,
-    },
-    session::v1::RunState,
+use futures_util::{Stream, TryStreamExt};
+use proto::agent::v1::{
+    Agent as ListedAgent, AttachRequest, CancelRequest, CancelResponse, EmbedRequest, EmbedResponse, ListAgentsRequest,
+    ListAgentsResponse, PreviewPromptRequest, PreviewPromptResponse, RunRequest, RunResponse,
+    agent_runner_server::{AgentRunner, AgentRunnerServer},
+    run_event::Kind,
 };
 use shared::{
     AgentId,
@@ -36,17 +33,20 @@ use crate::{
     agents::{Agent, Agents, ModelName},
     config::Models,
     failover::Candidate,
-    failure::{Failure, invalid_argument},
-    live::{Entered, Keep, Live, New, Registration},
+    failure::invalid_argument,
+    live::{Entered, Live, New, Registration},
     metrics,
-    resumable::{Record, Resumable, outcome, peers},
+    resumable::{Record, Resumable},
     run::{self, Cancelled, Run, Shared, Voice},
     slots::{Slots, Ticket},
     turn::Store,
 };
+use kept::Attached;
 
 const MAX_RUN_ID_BYTES: usize = 128;
 const MAX_FINGERPRINT_BYTES: usize = 64;
+const MAX_OWNER_BYTES: usize = 256;
+const MAX_ANNOTATION_BYTES: usize = 256 * 1024;
 
 /// How much a runner does at a time.
 #[derive(Clone, Copy, Debug)]
@@ -78,14 +78,7 @@ struct Inner {
 }
 
 impl Service {
-    pub(crate) fn new(
-        agents: Agents,
-        models: Models,
-        store: Store,
-        shared: Shared,
-        capacity: Capacity,
-        keep: Keep,
-    ) -> Self {
+    pub(crate) fn new(agents: Agents, models: Models, store: Store, shared: Shared, capacity: Capacity) -> Self {
         Self {
             inner: Arc::new(Inner {
                 agents,
@@ -94,7 +87,7 @@ impl Service {
                 shared: Arc::new(shared),
                 slots: Slots::new(capacity.running, capacity.waiting),
                 max_concurrent_calls: capacity.calls,
-                live: Arc::new(Live::new(keep)),
+                live: Arc::default(),
                 tasks: TaskTracker::new(),
                 stop: CancellationToken::new(),
             }),
@@ -179,40 +172,10 @@ impl Service {
     fn stop(&self, registration: &Registration) -> Cancelled {
         Cancelled { run: registration.cancelled().clone(), runner: self.inner.stop.clone() }
     }
-
-    /// A run's events as far as they are known here, or kept by the session store, or at the run's own runner.
-    async fn attach_anywhere(&self, request: &AttachRequest) -> Result<Response<Attached>, Status> {
-        let AttachRequest { run_id, after_seq, local_only, is_snapshot: _ } = request;
-        if let Some(log) = self.inner.live.log(run_id) {
-            return Ok(Response::new(attached(log.follow(*after_seq))));
-        }
-        let unknown = || Status::not_found(format!("there is no run `{run_id}`"));
-        if *local_only {
-            return Err(unknown());
-        }
-        let unavailable = |failure: Failure| {
-            run::log(run_id, &failure);
-            Status::unavailable(failure.to_string())
-        };
-        let recorded = self.inner.store.get_run(run_id).await.map_err(unavailable)?.ok_or_else(unknown)?;
-        match recorded.state() {
-            RunState::Finished => {
-                let events =
-                    outcome(&recorded.outcome).map_err(unavailable)?.into_iter().filter(|event| event.seq > *after_seq);
-                Ok(Response::new(attached(stream::iter(events.map(Ok).collect::<Vec<_>>()))))
-            }
-            RunState::Running if recorded.runner != self.inner.store.runner() => {
-                let events = peers::attach(&recorded.runner, run_id, *after_seq).await?;
-                Ok(Response::new(Box::pin(events)))
-            }
-            RunState::Running | RunState::Failed | RunState::Unspecified => Err(unknown()),
-        }
-    }
 }
 
 /// A run's events on their way to who asked for them.
 type RunEvents = Pin<Box<dyn Stream<Item = Result<RunResponse, Status>> + Send>>;
-type Attached = Pin<Box<dyn Stream<Item = Result<AttachResponse, Status>> + Send>>;
 
 /// The events of a run that has one reader; dropping them cancels the run.
 struct Events {
@@ -234,10 +197,6 @@ impl Stream for Events {
         let event = event.ok_or_else(|| Status::internal("the run ended without an outcome"));
         Poll::Ready(Some(event))
     }
-}
-
-fn attached(events: impl Stream<Item = Result<RunEvent, Status>> + Send + 'static) -> Attached {
-    Box::pin(events.map_ok(|event| AttachResponse { event: Some(event) }))
 }
 
 fn is_last(response: &RunResponse) -> bool {
@@ -278,10 +237,10 @@ impl AgentRunner for Service {
             self.start(run(request, ticket, sender), registration);
             return Ok(Response::new(Box::pin(Events { events, has_ended: false, _cancel: cancel })));
         }
-        let log = match self.inner.live.enter_resumable(&request.run_id, &request.fingerprint, admit)? {
+        let log = match self.inner.live.enter_resumable(&request, admit)? {
             Entered::Known(log) => log,
             Entered::New(New { registration, log, ticket }) => {
-                let record = store.clone().map(|store| Record::new(store, &request));
+                let record = Record::new(self.inner.store.clone(), &request);
                 let stop = self.inner.stop.clone();
                 let resumable = Resumable { log: log.clone(), registration, record, stop };
                 self.start_resumable(run(request, ticket, run::Events::Log(log.clone())), resumable);
@@ -292,16 +251,11 @@ impl AgentRunner for Service {
     }
 
     async fn attach(&self, request: Request<AttachRequest>) -> Result<Response<Attached>, Status> {
-        self.attach_anywhere(request.get_ref()).await
+        self.attach_anywhere(request.into_inner()).await.map(Response::new)
     }
 
     async fn cancel(&self, request: Request<CancelRequest>) -> Result<Response<CancelResponse>, Status> {
-        let CancelRequest { run_id, runner } = request.into_inner();
-        if !runner.is_empty() && runner != self.inner.store.runner() {
-            peers::cancel(&runner, &run_id).await?;
-        } else if !self.inner.live.cancel(&run_id) {
-            return Err(Status::not_found(format!("there is no live run `{run_id}`")));
-        }
+        self.cancel_anywhere(request.into_inner()).await?;
         Ok(Response::new(CancelResponse {}))
     }
 
@@ -332,11 +286,21 @@ fn check_run_id(run_id: &str) -> Result<(), Status> {
 }
 
 fn check(request: &RunRequest) -> Result<(), Status> {
-    if !request.stateless && request.session_key.is_empty() {
-        return Err(invalid_argument("session_key", "is needed unless the run is stateless"));
+    let is_kept = !request.fingerprint.is_empty();
+    if request.session_key.is_empty() && (!request.stateless || is_kept) {
+        return Err(invalid_argument("session_key", "is needed unless the run is stateless and ends with its stream"));
+    }
+    if request.stateless && !request.after_run_id.is_empty() {
+        return Err(invalid_argument("after_run_id", "needs a session"));
     }
     if request.fingerprint.len() > MAX_FINGERPRINT_BYTES {
         return Err(invalid_argument("fingerprint", "must have at most 64 bytes"));
+    }
+    if request.owner.len() > MAX_OWNER_BYTES {
+        return Err(invalid_argument("owner", "must have at most 256 bytes"));
+    }
+    if request.annotation.len() > MAX_ANNOTATION_BYTES {
+        return Err(invalid_argument("annotation", "must have at most 262144 bytes"));
     }
     Ok(())
 }

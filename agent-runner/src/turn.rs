@@ -101,6 +101,21 @@ impl Store {
         Ok(Transcript { window, message_count })
     }
 
+    /// The run that the session's newest turn is of; `None` when there is none.
+    pub(crate) async fn newest_run(&self, session_key: &str) -> Result<Option<String>, Failure> {
+        let request = ListMessagesRequest {
+            session_key: session_key.to_owned(),
+            limit: 1,
+            order: Order::Descending.into(),
+            ..ListMessagesRequest::default()
+        };
+        match self.client.clone().list_messages(within(self.times.call_timeout, request)).await {
+            Ok(page) => Ok(page.into_inner().messages.into_iter().next().map(|message| message.run_id)),
+            Err(status) if status.code() == Code::NotFound => Ok(None),
+            Err(status) => Err(status.into()),
+        }
+    }
+
     /// Waits for the session's lease; returns the turn and the transcript.
     pub(crate) async fn begin(
         &self,

@@ -87,8 +87,8 @@ pub(crate) fn put_run(request: PutRunRequest, config: &SessionConfig) -> Result<
     if state == RunState::Unspecified {
         return Err(invalid("run.state", "is not a state"));
     }
-    if state != RunState::Finished && !run.outcome.is_empty() {
-        return Err(invalid("run.outcome", "only a finished run has an outcome"));
+    if state == RunState::Failed && !run.outcome.is_empty() {
+        return Err(invalid("run.outcome", "a failed run has none"));
     }
     if run.runner.is_empty() {
         return Err(invalid("run.runner", "must be 1 to 256 bytes"));

@@ -150,8 +150,6 @@ fn the_defaults_are_the_documented_ones() {
     check("session.windowMessages", session.window_messages.into());
     check("services.agentRunner.maxConcurrentCalls", RunnerSection::default().max_concurrent_calls as u64);
     check("services.agentRunner.drainMs", RunnerSection::default().drain_ms);
-    check("services.agentRunner.keptRunMs", RunnerSection::default().kept_run_ms);
-    check("services.agentRunner.keptRunBytes", RunnerSection::default().kept_run_bytes as u64);
     let listen = RunnerSection::default().listen.to_string();
     assert_eq!(config::documented_default("services.agentRunner.listen"), Some(listen.as_str()));
     check("services.sessionStore.callTimeoutMs", StoreSection::default().call_timeout_ms);

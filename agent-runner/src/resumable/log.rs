@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::{Stream, stream};
 use prost::Message;
-use proto::agent::v1::{RunEvent, RunOutcome, run_event::Kind};
+use proto::agent::v1::{Accepted, RunEvent, RunOutcome, run_event::Kind};
 use tokio::sync::Notify;
 use tonic::Status;
 
@@ -36,15 +36,31 @@ enum End {
 pub(crate) struct Full;
 
 impl Log {
-    /// An empty log, for events of so many bytes in all.
-    pub(crate) fn new(max_bytes: usize) -> Self {
-        Self { state: Mutex::default(), changed: Notify::new(), max_bytes }
+    /// The log of a run that is taken on, for events of so many bytes in all.
+    pub(crate) fn new(accepted: Accepted, max_bytes: usize) -> Self {
+        let mut state = State::default();
+        state.push(RunEvent { seq: state.next_seq(), kind: Some(Kind::Accepted(accepted)) });
+        Self { state: Mutex::new(state), changed: Notify::new(), max_bytes }
     }
 
-    /// Adds the next event. A run that is taken over begins only once.
+    /// Adds the next event. A run that is taken over is taken on and begins only once.
     pub(crate) fn push(&self, kind: Kind) -> Result<(), Full> {
         let mut state = self.state();
-        if matches!(kind, Kind::Started(_)) && !state.events.is_empty() {
+        let is_there = match kind {
+            Kind::Accepted(_) => true,
+            Kind::Started(_) => state.events.iter().any(|event| matches!(event.kind, Some(Kind::Started(_)))),
+            Kind::TextDelta(_)
+            | Kind::ReasoningDelta(_)
+            | Kind::RefusalDelta(_)
+            | Kind::LogprobsDelta(_)
+            | Kind::ToolCallDelta(_)
+            | Kind::ToolStarted(_)
+            | Kind::ToolFinished(_)
+            | Kind::Usage(_)
+            | Kind::Finished(_)
+            | Kind::Failed(_) => false,
+        };
+        if is_there {
             return Ok(());
         }
         let event = RunEvent { seq: state.next_seq(), kind: Some(kind) };
@@ -90,11 +106,7 @@ impl Log {
 
     /// Whether anybody who follows has been given a piece of the answer.
     pub(crate) fn has_answer(&self) -> bool {
-        self.state().events.iter().any(|event| !matches!(event.kind, Some(Kind::Started(_)) | None))
-    }
-
-    pub(crate) fn bytes(&self) -> usize {
-        self.state().bytes
+        self.state().events.iter().any(|event| !matches!(event.kind, Some(Kind::Accepted(_) | Kind::Started(_)) | None))
     }
 
     /// What the run will have come to with this last event, as others keep it.
@@ -102,6 +114,17 @@ impl Log {
         let state = self.state();
         let last = RunEvent { seq: state.next_seq(), kind: Some(last) };
         RunOutcome { events: state.events.iter().cloned().chain([last]).collect() }
+    }
+
+    /// The events after the one numbered `after_seq` that there are.
+    pub(crate) fn snapshot(&self, after_seq: u64) -> Vec<Result<RunEvent, Status>> {
+        let state = self.state();
+        let refusal = match &state.end {
+            Some(End::Refused(status)) => Some(Err(status.clone())),
+            Some(End::Told) | None => None,
+        };
+        let events = state.events.iter().filter(|event| event.seq > after_seq).cloned().map(Ok);
+        events.chain(refusal).collect()
     }
 
     /// The events after the one numbered `after_seq`, those that are still to come included.

@@ -25,7 +25,8 @@ pub(super) enum Followed {
 
 /// Copies the run's events into the log, from where that ends.
 pub(super) async fn follow(runner: &str, run_id: &str, log: &Log) -> Followed {
-    let mut events = match attach(runner, run_id, log.last_seq()).await {
+    let request = AttachRequest { run_id: run_id.to_owned(), after_seq: log.last_seq(), ..AttachRequest::default() };
+    let mut events = match attach(runner, request).await {
         Ok(events) => events,
         Err(status) if is_gone(&status) => return Followed::Gone,
         Err(status) => {
@@ -45,26 +46,41 @@ pub(super) async fn follow(runner: &str, run_id: &str, log: &Log) -> Followed {
     Followed::Gone
 }
 
-/// Has the events of a run at another runner streamed from a given place.
-pub(crate) async fn attach(runner: &str, run_id: &str, after_seq: u64) -> Result<Streaming<AttachResponse>, Status> {
+/// Asks another runner, and nobody else, for the events of a run.
+pub(crate) async fn attach(runner: &str, request: AttachRequest) -> Result<Streaming<AttachResponse>, Status> {
     let mut client = client(runner)?;
-    let request = AttachRequest { run_id: run_id.to_owned(), after_seq, local_only: true, is_snapshot: false };
+    let request = AttachRequest { local_only: true, ..request };
     match tokio::time::timeout(ANSWER_TIMEOUT, client.attach(request)).await {
         Ok(attached) => Ok(attached?.into_inner()),
         Err(_) => Err(Status::unavailable("the run's own runner does not answer")),
     }
 }
 
-/// Stops a run at another runner.
+/// Stops a run at another runner, and nowhere else.
 pub(crate) async fn cancel(runner: &str, run_id: &str) -> Result<(), Status> {
-    let mut request = Request::new(CancelRequest { run_id: run_id.to_owned(), runner: String::new() });
+    let mut request = Request::new(CancelRequest { run_id: run_id.to_owned(), runner: runner.to_owned() });
     request.set_timeout(ANSWER_TIMEOUT);
-    client(runner)?.cancel(request).await.map(drop)
+    match client(runner)?.cancel(request).await {
+        Ok(_) => Ok(()),
+        Err(status) if is_broken(&status) => Err(unreachable(&status)),
+        Err(status) => Err(status),
+    }
 }
 
 /// Whether it is the run that is not there, or its runner. What was made of a broken connection has a source.
 fn is_gone(status: &Status) -> bool {
-    matches!(status.code(), Code::NotFound | Code::Unavailable) || status.source().is_some()
+    matches!(status.code(), Code::NotFound | Code::Unavailable) || is_broken(status)
+}
+
+/// Whether it was not the runner that said so, but the way to it that broke.
+pub(crate) fn is_broken(status: &Status) -> bool {
+    status.source().is_some()
+}
+
+/// What callers are told when a run's own runner is gone, or seems to be.
+pub(crate) fn unreachable(status: &Status) -> Status {
+    tracing::warn!(%status, "a run's own runner cannot be reached");
+    Status::unavailable("the agent runner that has the run cannot be reached; try again later")
 }
 
 /// A runner that has no URL can be reached by nobody.

@@ -2,7 +2,7 @@
 
 use prost::{Message, bytes::Bytes};
 use proto::{
-    agent::v1::{RunEvent, RunOutcome, RunRequest},
+    agent::v1::{Accepted, RunEvent, RunOutcome, RunRequest, run_event::Kind},
     session::v1::{PutRunRequest, Run, RunState},
 };
 use tonic::Status;
@@ -15,12 +15,34 @@ pub(crate) struct Record {
     run_id: String,
     session_key: String,
     pub(super) fingerprint: Bytes,
+    /// Whether what a failed run came to is kept.
+    keeps_failure: bool,
+    /// Whether the run takes a turn, with which its outcome is kept.
+    has_turn: bool,
+    /// The run's first event as an outcome, for those who find a run whose runner is gone.
+    accepted: Bytes,
 }
 
 impl Record {
     pub(crate) fn new(store: Store, request: &RunRequest) -> Self {
-        let RunRequest { run_id, session_key, fingerprint, .. } = request;
-        Self { store, run_id: run_id.clone(), session_key: session_key.clone(), fingerprint: fingerprint.clone() }
+        let first = RunEvent { seq: 1, kind: Some(Kind::Accepted(accepted(request))) };
+        Self {
+            store,
+            run_id: request.run_id.clone(),
+            session_key: request.session_key.clone(),
+            fingerprint: request.fingerprint.clone(),
+            keeps_failure: request.keeps_failure,
+            has_turn: !request.stateless,
+            accepted: RunOutcome { events: vec![first] }.encode_to_vec().into(),
+        }
+    }
+
+    pub(super) fn keeps_failure(&self) -> bool {
+        self.keeps_failure
+    }
+
+    pub(super) fn has_turn(&self) -> bool {
+        self.has_turn
     }
 
     /// This runner, as the store knows it.
@@ -29,13 +51,28 @@ impl Record {
     }
 
     /// Records the run at this runner, in place of one at a runner that is `gone`; returns what is recorded then.
-    pub(super) async fn put(&self, state: RunState, gone: &str) -> Result<Run, Failure> {
+    pub(super) async fn begin(&self, gone: &str) -> Result<Run, Failure> {
+        self.put(RunState::Running, self.accepted.clone(), gone).await
+    }
+
+    /// Records what the run has come to.
+    pub(super) async fn finish(&self, outcome: Bytes) -> Result<(), Failure> {
+        self.put(RunState::Finished, outcome, "").await.map(drop)
+    }
+
+    /// Has whoever asks again run again.
+    pub(super) async fn forget(&self) -> Result<(), Failure> {
+        self.put(RunState::Failed, Bytes::new(), "").await.map(drop)
+    }
+
+    async fn put(&self, state: RunState, outcome: Bytes, gone: &str) -> Result<Run, Failure> {
         let run = Run {
             run_id: self.run_id.clone(),
             session_key: self.session_key.clone(),
             runner: self.runner().to_owned(),
             fingerprint: self.fingerprint.clone(),
             state: state.into(),
+            outcome,
             ..Run::default()
         };
         let request = PutRunRequest { run: Some(run), replaces_runner: gone.to_owned() };
@@ -48,7 +85,18 @@ impl Record {
     }
 }
 
-/// The events that a finished run came to.
+/// What is told of a request first.
+pub(crate) fn accepted(request: &RunRequest) -> Accepted {
+    Accepted {
+        agent_id: request.agent_id.clone(),
+        session_key: request.session_key.clone(),
+        stateless: request.stateless,
+        owner: request.owner.clone(),
+        annotation: request.annotation.clone(),
+    }
+}
+
+/// The events that are recorded: all of a finished run, the first of one that goes on.
 pub(crate) fn outcome(encoded: &[u8]) -> Result<Vec<RunEvent>, Failure> {
     let decoded = RunOutcome::decode(encoded).map_err(|error| Status::data_loss(error.to_string()))?;
     Ok(decoded.events)

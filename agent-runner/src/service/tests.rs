@@ -2,6 +2,7 @@
 
 mod agent;
 mod fakes;
+mod kept;
 mod metrics;
 mod preview;
 mod resumable;

@@ -81,6 +81,7 @@ macro_rules! contract {
             runs {
                 a_recorded_run_is_found_until_it_expires,
                 a_run_that_goes_on_is_written_by_its_runner_or_who_replaces_it,
+                a_run_without_a_turn_is_finished_by_its_runner_and_nobody_else,
                 a_failed_run_may_be_run_again_by_anybody,
                 a_finished_run_stays_as_it_is,
                 a_commit_ends_its_run_and_a_lost_lease_does_not,

@@ -66,6 +66,18 @@ pub(crate) async fn a_run_that_goes_on_is_written_by_its_runner_or_who_replaces_
     assert_eq!(failed.state(), RunState::Failed);
 }
 
+pub(crate) async fn a_run_without_a_turn_is_finished_by_its_runner_and_nobody_else(database: Database) {
+    let store = database.open().await;
+    let with = |outcome: &'static str, run: Run| Run { outcome: outcome.into(), ..run };
+    let running = put(&store, with("taken on", run("run", "one", "print", RunState::Running))).await;
+    assert_eq!(&*running.outcome, b"taken on");
+    let finished = |runner| with("answer", run("run", runner, "print", RunState::Finished));
+    assert_eq!(put(&store, finished("two")).await, running);
+    let recorded = put(&store, finished("one")).await;
+    assert_eq!((recorded.state(), &*recorded.outcome), (RunState::Finished, &b"answer"[..]));
+    assert_eq!(put(&store, run("run", "one", "print", RunState::Failed)).await, recorded);
+}
+
 pub(crate) async fn a_failed_run_may_be_run_again_by_anybody(database: Database) {
     let store = database.open().await;
     put(&store, run("run", "one", "print", RunState::Failed)).await;

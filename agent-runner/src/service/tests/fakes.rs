@@ -29,7 +29,6 @@ use crate::{
     bootstrap::Bootstrap,
     config::{Models, Provided},
     failover::{Failover, Patience},
-    live::Keep,
     mcp::Servers,
     model::{self, Error, Event, EventStream, Model},
     prompt::Prompts,
@@ -61,6 +60,10 @@ pub(super) struct FakeStore {
     pub(super) loses_lease: bool,
     /// Whether every run has committed its turn already.
     pub(super) has_committed: bool,
+    /// The run that the newest turn is of.
+    pub(super) newest_run: &'static str,
+    /// Whether what runs come to can be recorded.
+    pub(super) cannot_finish: bool,
     pub(super) state: Arc<Mutex<State>>,
 }
 
@@ -74,6 +77,11 @@ pub(super) struct State {
 impl FakeStore {
     pub(super) fn calls(&self) -> Vec<Call> {
         self.state.lock().unwrap().calls.clone()
+    }
+
+    /// What is recorded of a run.
+    pub(super) fn run(&self, run_id: &str) -> Option<Run> {
+        self.state.lock().unwrap().runs.get(run_id).cloned()
     }
 
     /// Records a run as if another runner had.
@@ -149,7 +157,11 @@ impl SessionStore for FakeStore {
         if self.transcript.is_empty() {
             return Err(Status::not_found("the key has no session"));
         }
-        let listed = |message: &Message| TranscriptMessage { message: Some(message.clone()), ..Default::default() };
+        let listed = |message: &Message| TranscriptMessage {
+            run_id: self.newest_run.to_owned(),
+            message: Some(message.clone()),
+            ..TranscriptMessage::default()
+        };
         let messages = self.transcript.iter().rev().take(limit as usize).map(listed).collect();
         Ok(Response::new(ListMessagesResponse { messages, ..ListMessagesResponse::default() }))
     }
@@ -168,6 +180,9 @@ impl SessionStore for FakeStore {
     async fn put_run(&self, request: Request<PutRunRequest>) -> Result<Response<PutRunResponse>, Status> {
         let PutRunRequest { run, replaces_runner } = request.into_inner();
         let run = run.expect("a run");
+        if self.cannot_finish && run.state() == RunState::Finished {
+            return Err(Status::unavailable("gone"));
+        }
         let runs = &mut self.state.lock().unwrap().runs;
         let is_free = runs.get(&run.run_id).is_none_or(|known| match known.state() {
             RunState::Failed => true,
@@ -289,9 +304,6 @@ impl Model for Dialogue {
 /// How many calls and runs at a time a runner takes.
 pub(super) const MAX_CALLS: usize = 100;
 
-/// What runners keep of finished stateless runs.
-pub(super) const KEEP: Keep = Keep { lifetime: Duration::from_secs(600), bytes: 12_000 };
-
 /// The documented defaults, but a shorter time.
 pub(super) fn settings() -> Settings {
     Settings {
@@ -355,7 +367,7 @@ impl Setup {
         let store = Layered::new(SessionStoreServer::new(store.clone()), 100);
         let times = StoreTimes { wait: Duration::from_secs(10), call_timeout: Duration::from_secs(10) };
         let store = Store::new(SessionStoreClient::new(local(store)), times, &self.name);
-        let service = Service::new(agents, models, store, shared, self.capacity, KEEP);
+        let service = Service::new(agents, models, store, shared, self.capacity);
         (AgentRunnerClient::new(local(service.server())), service)
     }
 }

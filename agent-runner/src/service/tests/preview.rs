@@ -71,7 +71,12 @@ async fn a_preview_is_refused_as_its_run_would_be() {
     let unknown = RunRequest { agent_id: "x".to_owned(), ..request("") };
     check(unknown, Code::NotFound, "there is no agent `x`; there are: main").await;
     let keyless = RunRequest { session_key: String::new(), ..request("") };
-    check(keyless, Code::InvalidArgument, "session_key: is needed unless the run is stateless").await;
+    check(
+        keyless,
+        Code::InvalidArgument,
+        "session_key: is needed unless the run is stateless and ends with its stream",
+    )
+    .await;
     let model = RunRequest { model: "x/y".to_owned(), ..request("") };
     check(model, Code::InvalidArgument, "x-clawdbot-model: there is no model provider `x`").await;
 }
