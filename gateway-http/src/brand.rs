@@ -21,4 +21,6 @@ pub(crate) fn header<'a>(headers: &'a HeaderMap, names: [&'static str; 3]) -> Re
 pub(crate) const AGENT_ID: [&str; 3] = ["x-clawdbot-agent-id", "x-openclaw-agent-id", "x-moltbot-agent-id"];
 pub(crate) const AGENT: [&str; 3] = ["x-clawdbot-agent", "x-openclaw-agent", "x-moltbot-agent"];
 pub(crate) const SESSION_KEY: [&str; 3] = ["x-clawdbot-session-key", "x-openclaw-session-key", "x-moltbot-session-key"];
+pub(crate) const ON_DISCONNECT: [&str; 3] =
+    ["x-clawdbot-on-disconnect", "x-openclaw-on-disconnect", "x-moltbot-on-disconnect"];
 pub(crate) const MODEL: [&str; 3] = ["x-clawdbot-model", "x-openclaw-model", "x-moltbot-model"];

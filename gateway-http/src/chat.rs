@@ -22,8 +22,16 @@ use proto::agent::v1::RunRequest;
 use tracing::Span;
 use uuid::Uuid;
 
-use crate::{Gateway, body, brand, caller::Caller, error::ApiError, run::shutting_down, stream::Sse, target::Target};
-use chunks::Chunks;
+use crate::{
+    Gateway, body, brand,
+    caller::Caller,
+    error::ApiError,
+    kept::{Annotation, ChatAnnotation, OnDisconnect},
+    run::shutting_down,
+    stream::Sse,
+    target::Target,
+};
+pub(crate) use chunks::Chunks;
 use envelope::Envelope;
 use idempotency::IdempotencyKey;
 use request::ChatRequest;
@@ -46,10 +54,12 @@ pub(crate) async fn completions(
 impl Gateway {
     async fn answer(&self, caller: &Caller, request: http::Request<Body>) -> Result<Response, ApiError> {
         let (http::request::Parts { headers, .. }, body) = request.into_parts();
-        let body = body::read(&headers, body, &self.settings().limits).await?;
+        let settings = self.settings();
+        let body = body::read(&headers, body, &settings.limits).await?;
         let chat = ChatRequest::parse(&body)?;
         let agents = self.inner.directory.agents().await?;
         let idempotency_key = IdempotencyKey::of(&headers)?;
+        let on_disconnect = settings.on_disconnect.or_of(&headers)?;
         let id = idempotency_key.as_ref().map_or_else(Uuid::new_v4, |key| key.run_id(caller.namespace()));
         let target = Target::resolve(&headers, &chat.model, chat.user.as_deref(), id, caller, &agents)?;
         let model = brand::header(&headers, brand::MODEL)?.unwrap_or_default().to_owned();
@@ -58,14 +68,17 @@ impl Gateway {
         span.record("run.id", &run_id);
         span.record("gen_ai.agent.id", target.agent_id.as_str());
 
-        let ids = answer_headers(caller, &target, &run_id);
-        let fingerprint = match idempotency_key {
-            Some(_) => idempotency::fingerprint(&body, &target, &model),
-            None => Bytes::new(),
-        };
-        let envelope = Envelope::new(&run_id, &chat.model);
-        let (stream, include_usage) = (chat.stream, chat.include_usage);
+        let ids = answer_headers(target.session_key.seen_from(caller.namespace()), &run_id);
+        let is_kept = idempotency_key.is_some() || on_disconnect == OnDisconnect::Continue;
+        let fingerprint = if is_kept { idempotency::fingerprint(&body, &target, &model) } else { Bytes::new() };
+        let shape = ChatAnnotation { model: chat.model, include_usage: chat.include_usage };
+        let chunks = Chunks::of(&run_id, &shape);
+        let envelope = Envelope::new(&run_id, &shape.model);
         let run = RunRequest {
+            owner: caller.namespace().to_string(),
+            annotation: if is_kept { Annotation::Chat(shape).to_json() } else { String::new() },
+            // A request with a key runs again when it has failed; nobody could ask for another one again.
+            keeps_failure: is_kept && idempotency_key.is_none(),
             run_id,
             agent_id: target.agent_id.to_string(),
             session_key: target.session_key.to_string(),
@@ -81,8 +94,9 @@ impl Gateway {
             ..RunRequest::default()
         };
         let events = self.run(run).await?;
-        let mut response = if stream {
-            self.stream(events, Chunks::new(envelope, include_usage), Sse::new()).await?
+        let mut response = if chat.stream {
+            let sse = if is_kept { Sse::new().with_ids() } else { Sse::new() };
+            self.stream(events, chunks, sse).await?
         } else {
             completion::collect(events, envelope).await?.into_response()
         };
@@ -91,8 +105,9 @@ impl Gateway {
     }
 }
 
-fn answer_headers(caller: &Caller, target: &Target, run_id: &str) -> HeaderMap {
-    let ids = [(SESSION_KEY, target.session_key.seen_from(caller.namespace())), (RUN_ID, run_id)];
-    let value = |text: &str| HeaderValue::from_bytes(text.as_bytes()).expect("keys and ids have no control characters");
-    ids.into_iter().map(|(name, text)| (name, value(text))).collect()
+/// What an answer says of its run. A key that cannot stand in a header is left out.
+pub(crate) fn answer_headers(session_key: &str, run_id: &str) -> HeaderMap {
+    let ids = [(SESSION_KEY, session_key), (RUN_ID, run_id)];
+    let value = |text: &str| HeaderValue::from_bytes(text.as_bytes()).ok();
+    ids.into_iter().filter_map(|(name, text)| Some((name, value(text)?))).collect()
 }

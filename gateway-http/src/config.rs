@@ -13,7 +13,7 @@ use shared::{
     transport::Transport,
 };
 
-use crate::{Gateway, Limits, Settings};
+use crate::{Gateway, Limits, Settings, kept::OnDisconnect};
 use auth::AuthSection;
 
 /// The gateway's configuration, read but not yet acted upon.
@@ -94,6 +94,7 @@ struct HttpSection {
     max_body_bytes: usize,
     body_timeout_ms: u64,
     keep_alive_ms: u64,
+    on_disconnect: OnDisconnect,
     endpoints: Endpoints,
 }
 
@@ -133,7 +134,12 @@ impl Config {
         };
         Ok(Self {
             listen,
-            settings: Settings { auth, limits, serves_chat_completions: http.endpoints.chat_completions.enabled },
+            settings: Settings {
+                auth,
+                limits,
+                serves_chat_completions: http.endpoints.chat_completions.enabled,
+                on_disconnect: http.on_disconnect,
+            },
             store_timeout: Duration::from_millis(store.call_timeout_ms),
             lacks_a_main_token,
         })
@@ -201,6 +207,7 @@ impl Default for HttpSection {
             max_body_bytes: 20 * 1024 * 1024,
             body_timeout_ms: 30_000,
             keep_alive_ms: 15_000,
+            on_disconnect: OnDisconnect::default(),
             endpoints: Endpoints::default(),
         }
     }
@@ -233,6 +240,8 @@ mod tests {
         check("gateway.http.maxBodyBytes", &http.max_body_bytes);
         check("gateway.http.bodyTimeoutMs", &http.body_timeout_ms);
         check("gateway.http.keepAliveMs", &http.keep_alive_ms);
+        let on_disconnect = config::documented_default("gateway.http.onDisconnect").expect("it has one");
+        assert_eq!(serde_json::from_value::<OnDisconnect>(on_disconnect.into()).ok(), Some(http.on_disconnect));
         check("gateway.http.endpoints.chatCompletions.enabled", &http.endpoints.chat_completions.enabled);
         check("services.sessionStore.callTimeoutMs", &StoreSection::default().call_timeout_ms);
     }

@@ -1,14 +1,21 @@
 //! Runs that outlive their requests, found again from any gateway.
 
+mod annotation;
+mod on_disconnect;
+
 use std::time::Duration;
 
 use proto::agent::v1::{Accepted, AttachRequest, CancelRequest, run_event::Kind};
 use tonic::Code;
 
 use crate::{Gateway, caller::Caller, error::ApiError, run::Events};
+pub(crate) use annotation::{Annotation, ChatAnnotation};
+pub(crate) use on_disconnect::OnDisconnect;
 
 /// How long the runner may take to say whether it has a run.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Enough for every id that a run can have.
+const MAX_RUN_ID_BYTES: usize = 128;
 
 /// A run that is kept.
 pub(crate) struct KeptRun {
@@ -22,6 +29,9 @@ impl Gateway {
     /// The kept run with this id, if the caller may see it. Its events are followed to the run's end, or with
     /// `is_snapshot` end with what there is.
     pub(crate) async fn kept_run(&self, caller: &Caller, run_id: &str, is_snapshot: bool) -> Result<KeptRun, ApiError> {
+        if !is_run_id(run_id) {
+            return Err(ApiError::run_not_found(run_id));
+        }
         let request = AttachRequest { run_id: run_id.to_owned(), after_seq: 0, local_only: false, is_snapshot };
         let mut runner = self.inner.runner.clone();
         let attaching = async {
@@ -52,6 +62,10 @@ impl Gateway {
             Err(_) => Err(ApiError::unavailable("the agent runner did not answer; try again later")),
         }
     }
+}
+
+fn is_run_id(text: &str) -> bool {
+    (1..=MAX_RUN_ID_BYTES).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// A run is its owner's, and a main caller's; and of these, theirs who may use its agent.

@@ -13,6 +13,7 @@ mod models;
 mod probes;
 mod router;
 mod run;
+mod runs;
 mod server;
 mod sessions;
 mod stream;
@@ -29,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use auth::Auth;
 use directory::Directory;
+use kept::OnDisconnect;
 use sessions::Store;
 
 pub use config::{Config, Error};
@@ -58,6 +60,7 @@ struct Settings {
     auth: Auth,
     limits: Limits,
     serves_chat_completions: bool,
+    on_disconnect: OnDisconnect,
 }
 
 /// What a request may take.

@@ -7,12 +7,14 @@ use axum::{
     routing::{get, post},
 };
 
-use crate::{Gateway, chat, error::ApiError, models, probes, sessions, trace};
+use crate::{Gateway, chat, error::ApiError, models, probes, runs, sessions, trace};
 
 pub(crate) fn router(gateway: Gateway) -> Router {
     Router::new()
         .route("/v1/chat/completions", post(chat::completions))
         .route("/v1/models", get(models::list))
+        .route("/v1/runs/{id}/events", get(runs::events))
+        .route("/v1/runs/{id}/cancel", post(runs::cancel))
         .route("/v1/sessions", get(sessions::list))
         .route("/v1/sessions/{key}", get(sessions::get).delete(sessions::delete))
         .route("/v1/sessions/{key}/messages", get(sessions::messages))

@@ -20,7 +20,7 @@ use http::{
     header::{CACHE_CONTROL, CONTENT_TYPE},
 };
 use http_body::Frame;
-use proto::agent::v1::run_event::Kind;
+use proto::agent::v1::{Failed, run_event::Kind};
 use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tracing::Span;
@@ -70,19 +70,15 @@ struct KeepAlive {
 }
 
 impl Gateway {
-    /// Opens the stream once the run has begun, so that a run which cannot begin gets a status of its own.
-    pub(crate) async fn stream(&self, mut events: Events, format: impl Format, sse: Sse) -> Result<Response, ApiError> {
-        let first = match tokio::time::timeout(HEAD_WAIT, events.next()).await {
-            Ok(Ok(Kind::Failed(failed))) => return Err(failed.into()),
-            Ok(first) => Some(first?),
-            Err(_) => None,
-        };
+    /// Opens the stream once the run has begun, so that a run which cannot begin gets a status of its own. A client that
+    /// has had a part of the stream gets the rest of it, whatever that is.
+    pub(crate) async fn stream(&self, events: Events, format: impl Format, sse: Sse) -> Result<Response, ApiError> {
         // A token of its own, so that streams do not share a lock.
         let cut = self.inner.cut.child_token();
         let mut answer = Answer::new(events, format, sse, self.settings().limits.keep_alive, cut);
-        if let Some(first) = first {
-            answer.take(first);
-        }
+        let opening = tokio::time::timeout(HEAD_WAIT, answer.begin()).await;
+        // A run that waits for longer begins in the open stream.
+        opening.unwrap_or(Ok(()))?;
         Ok(answer.into_response())
     }
 }
@@ -100,9 +96,30 @@ impl<F: Format> Answer<F> {
         }
     }
 
+    /// Waits until the run is not only taken on.
+    async fn begin(&mut self) -> Result<(), ApiError> {
+        loop {
+            match self.events.next().await? {
+                Kind::Failed(failed) if self.sse.is_resumed() => self.fail(failed),
+                Kind::Failed(failed) => return Err(failed.into()),
+                accepted @ Kind::Accepted(_) => {
+                    self.take(accepted);
+                    continue;
+                }
+                first => self.take(first),
+            }
+            return Ok(());
+        }
+    }
+
     fn take(&mut self, event: Kind) {
         self.has_ended = matches!(event, Kind::Finished(_));
         self.format.take(event, &mut self.sse);
+    }
+
+    fn fail(&mut self, failed: Failed) {
+        let error = self.end_badly(|| failed.into());
+        self.format.fail(&error, &mut self.sse);
     }
 
     fn break_off(&mut self, error: impl FnOnce() -> ApiError) {
@@ -127,10 +144,7 @@ impl<F: Format> Answer<F> {
     fn take_ready(&mut self, context: &mut Context<'_>) {
         while !self.has_ended && self.sse.len() < WRITE_BYTES {
             match self.events.poll_next(context) {
-                Poll::Ready(Ok(Kind::Failed(failed))) => {
-                    let error = self.end_badly(|| failed.into());
-                    self.format.fail(&error, &mut self.sse);
-                }
+                Poll::Ready(Ok(Kind::Failed(failed))) => self.fail(failed),
                 Poll::Ready(Ok(event)) => self.take(event),
                 Poll::Ready(Err(broken)) => self.break_off(|| broken.into()),
                 Poll::Pending if self.cut.as_mut().poll(context).is_ready() => self.break_off(shutting_down),

@@ -7,12 +7,13 @@ use serde::Serialize;
 use super::envelope::{Envelope, SYSTEM_FINGERPRINT, finish_reason};
 use crate::{
     error::ApiError,
+    kept::ChatAnnotation,
     stream::{Format, Sse},
     wire::WireUsage,
 };
 
 /// Writes a run's events as chunks.
-pub(super) struct Chunks {
+pub(crate) struct Chunks {
     envelope: Envelope,
     /// `data: {"id":…,"choices":`
     head: Bytes,
@@ -26,7 +27,12 @@ const DELTA_TAIL: &[u8] = br#"},"logprobs":null,"finish_reason":null}]"#;
 const DONE: &[u8] = b"data: [DONE]\n\n";
 
 impl Chunks {
-    pub(super) fn new(envelope: Envelope, include_usage: bool) -> Self {
+    /// As every gateway writes the run's chunks.
+    pub(crate) fn of(run_id: &str, chat: &ChatAnnotation) -> Self {
+        Self::new(Envelope::new(run_id, &chat.model), chat.include_usage)
+    }
+
+    fn new(envelope: Envelope, include_usage: bool) -> Self {
         let tail: &[u8] = if include_usage { b",\"usage\":null}\n\n" } else { b"}\n\n" };
         Self { envelope, head: Bytes::new(), tail, include_usage }
     }

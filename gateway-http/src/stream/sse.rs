@@ -33,6 +33,11 @@ impl Sse {
         Self { skip: count, ..self }
     }
 
+    /// Whether the client has had a part of the stream before.
+    pub(super) fn is_resumed(&self) -> bool {
+        self.skip > 0
+    }
+
     /// Writes one event; `write` gets the event's number, and writes its fields and its end. It is not called for an
     /// event that the client has.
     pub(crate) fn event(&mut self, write: impl FnOnce(&mut BytesMut, u64)) {
