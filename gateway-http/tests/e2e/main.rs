@@ -23,6 +23,7 @@ mod tools;
 
 mod idempotency;
 mod ownership;
+mod resume;
 mod session_changes;
 mod sessions;
 mod sessions_over_http;

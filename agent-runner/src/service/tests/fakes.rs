@@ -60,6 +60,8 @@ pub(super) struct FakeStore {
     pub(super) loses_lease: bool,
     /// Whether every run has committed its turn already.
     pub(super) has_committed: bool,
+    /// Whether somebody else has the turn for ever.
+    pub(super) is_busy: bool,
     /// The run that the newest turn is of.
     pub(super) newest_run: &'static str,
     /// Whether what runs come to can be recorded.
@@ -102,6 +104,9 @@ impl FakeStore {
 impl SessionStore for FakeStore {
     async fn begin_turn(&self, _: Request<BeginTurnRequest>) -> Result<Response<BeginTurnResponse>, Status> {
         self.record(Call::Begin);
+        if self.is_busy {
+            std::future::pending::<()>().await;
+        }
         if self.has_committed {
             return Err(Status::already_exists("the run has already committed its turn"));
         }

@@ -171,6 +171,16 @@ async fn a_run_that_waits_for_its_place_can_be_cancelled() {
 }
 
 #[tokio::test]
+async fn a_run_that_waits_for_its_turn_can_be_cancelled() {
+    let store = FakeStore { is_busy: true, ..FakeStore::default() };
+    let (mut client, _service) = runner(&store, silent());
+    let mut waiting = client.run(resumable("r1")).await.expect("it waits").into_inner();
+    waiting.message().await.expect("no break").expect("it is taken on");
+    client.cancel(cancel("r1")).await.expect("it waits");
+    assert_eq!(failure_code(&kinds_after(&mut waiting).await), Some(FailureCode::Cancelled));
+}
+
+#[tokio::test]
 async fn of_a_run_whose_runner_is_gone_there_is_what_it_was_and_an_error() {
     // One that cannot be reached, one that has no address, and this one, which was started again.
     for gone in ["http://127.0.0.1:9", "process:1", "this runner"] {

@@ -114,7 +114,12 @@ impl Request {
 
     /// Asks for a stream, which must begin well, and reads it as it comes.
     pub(crate) async fn stream(self) -> EventStream {
-        let response = soon("a stream begins", self.with("stream", true).begin()).await.unwrap();
+        self.with("stream", true).follow().await
+    }
+
+    /// Reads the answer, which must be a stream that begins well, as it comes.
+    pub(crate) async fn follow(self) -> EventStream {
+        let response = soon("a stream begins", self.begin()).await.unwrap();
         let status = response.status();
         if status == 200 {
             return EventStream::new(response);

@@ -20,6 +20,8 @@ pub(crate) struct Events {
     pub(crate) data: Vec<String>,
     /// The comments, without the colon.
     pub(crate) comments: Vec<String>,
+    /// The events that are no comments, as they stand on the wire.
+    pub(crate) wire: Vec<String>,
 }
 
 impl EventStream {
@@ -67,6 +69,13 @@ impl EventStream {
         assert!(there, "{text:?} is not in {:?}", self.seen);
     }
 
+    /// Waits for the first events, and returns them as they stand on the wire.
+    pub(crate) async fn first(&mut self, count: usize) -> String {
+        let there = self.read_until(|seen| seen.wire.len() >= count).await;
+        assert!(there, "not {count} events in {:?}", self.seen);
+        self.seen.wire.concat()
+    }
+
     /// Waits until there were this many comments.
     pub(crate) async fn comments(&mut self, count: usize) {
         let there = self.read_until(|seen| seen.comments.len() >= count).await;
@@ -82,15 +91,18 @@ impl EventStream {
 }
 
 impl Events {
-    /// Adds an event as it stands on the wire. Only `data` fields and comments are ever sent.
+    /// Adds an event as it stands on the wire. Only `id` and `data` fields and comments are ever sent.
     fn add(&mut self, event: &str) {
+        if !event.starts_with(':') {
+            self.wire.push(event.to_owned());
+        }
         for line in event.lines().filter(|line| !line.is_empty()) {
             if let Some(data) = line.strip_prefix("data: ") {
                 self.data.push(data.to_owned());
             } else if let Some(comment) = line.strip_prefix(':') {
                 self.comments.push(comment.to_owned());
             } else {
-                panic!("neither data nor a comment: {line:?}");
+                assert!(line.starts_with("id: "), "neither a field that we send nor a comment: {line:?}");
             }
         }
     }

@@ -1,5 +1,7 @@
 //! A running system: the processes of a topology, and the way in.
 
+mod replica;
+
 use std::{net::Ipv4Addr, path::PathBuf, thread};
 
 use proto::session::v1::{ListSessionsRequest, Session, session_store_client::SessionStoreClient};
@@ -27,6 +29,8 @@ pub(crate) struct Gateway {
     processes: Vec<Process>,
     ports: Ports,
     has_admin_ports: bool,
+    /// Where the second gateway listens, if there is one.
+    replica: Option<u16>,
 }
 
 impl Gateway {
@@ -283,6 +287,7 @@ impl Builder {
             processes: Vec::new(),
             ports: Ports::default(),
             has_admin_ports: self.has_admin_ports,
+            replica: None,
         };
         gateway.launch().await;
         gateway
