@@ -40,11 +40,13 @@ impl Gateway {
                 Err(status) if status.code() == Code::NotFound => return Err(ApiError::run_not_found(run_id)),
                 Err(status) => return Err(status.into()),
             };
-            match events.next().await? {
-                Kind::Accepted(accepted) if may_see(caller, &accepted) => Ok(KeptRun { accepted, events }),
-                // Whether there is such a run is nobody else's business.
-                _ => Err(ApiError::run_not_found(run_id)),
+            if let Kind::Accepted(accepted) = events.next().await?
+                && may_see(caller, &accepted)
+            {
+                return Ok(KeptRun { accepted, events });
             }
+            // Whether there is such a run is nobody else's business.
+            Err(ApiError::run_not_found(run_id))
         };
         tokio::time::timeout(ANSWER_TIMEOUT, attaching)
             .await

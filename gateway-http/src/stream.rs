@@ -99,16 +99,19 @@ impl<F: Format> Answer<F> {
     /// Waits until the run is not only taken on.
     async fn begin(&mut self) -> Result<(), ApiError> {
         loop {
-            match self.events.next().await? {
-                Kind::Failed(failed) if self.sse.is_resumed() => self.fail(failed),
-                Kind::Failed(failed) => return Err(failed.into()),
-                accepted @ Kind::Accepted(_) => {
-                    self.take(accepted);
-                    continue;
+            let event = self.events.next().await?;
+            if let Kind::Failed(failed) = event {
+                if !self.sse.is_resumed() {
+                    return Err(failed.into());
                 }
-                first => self.take(first),
+                self.fail(failed);
+                return Ok(());
             }
-            return Ok(());
+            let has_begun = !matches!(event, Kind::Accepted(_));
+            self.take(event);
+            if has_begun {
+                return Ok(());
+            }
         }
     }
 

@@ -58,15 +58,24 @@ pub(super) struct FakeStore {
     pub(super) lease_ms: u64,
     /// Whether the lease is lost when it is to be renewed.
     pub(super) loses_lease: bool,
-    /// Whether every run has committed its turn already.
-    pub(super) has_committed: bool,
-    /// Whether somebody else has the turn for ever.
-    pub(super) is_busy: bool,
+    /// What comes of asking for a turn.
+    pub(super) begins: Begins,
     /// The run that the newest turn is of.
     pub(super) newest_run: &'static str,
     /// Whether what runs come to can be recorded.
     pub(super) cannot_finish: bool,
     pub(super) state: Arc<Mutex<State>>,
+}
+
+/// What comes of asking for a turn.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) enum Begins {
+    #[default]
+    AtOnce,
+    /// Somebody else has the turn for ever.
+    Never,
+    /// The run has committed it already.
+    Committed,
 }
 
 #[derive(Debug, Default)]
@@ -104,11 +113,10 @@ impl FakeStore {
 impl SessionStore for FakeStore {
     async fn begin_turn(&self, _: Request<BeginTurnRequest>) -> Result<Response<BeginTurnResponse>, Status> {
         self.record(Call::Begin);
-        if self.is_busy {
-            std::future::pending::<()>().await;
-        }
-        if self.has_committed {
-            return Err(Status::already_exists("the run has already committed its turn"));
+        match self.begins {
+            Begins::AtOnce => {}
+            Begins::Never => std::future::pending().await,
+            Begins::Committed => return Err(Status::already_exists("the run has already committed its turn")),
         }
         Ok(Response::new(BeginTurnResponse {
             lease: Some(Lease { session_id: "s".to_owned(), token: 1 }),

@@ -13,7 +13,7 @@ use tonic::{Code, Status};
 
 use super::{
     cancel, failure_code,
-    fakes::{Call, FakeStore, Script, Setup, runner, runner_called},
+    fakes::{Begins, Call, FakeStore, Script, Setup, runner, runner_called},
     kinds_after, message, request,
     resumable::{attach, begin, hello, resumable, served, silent, stateless},
     run, text,
@@ -172,7 +172,7 @@ async fn a_run_that_waits_for_its_place_can_be_cancelled() {
 
 #[tokio::test]
 async fn a_run_that_waits_for_its_turn_can_be_cancelled() {
-    let store = FakeStore { is_busy: true, ..FakeStore::default() };
+    let store = FakeStore { begins: Begins::Never, ..FakeStore::default() };
     let (mut client, _service) = runner(&store, silent());
     let mut waiting = client.run(resumable("r1")).await.expect("it waits").into_inner();
     waiting.message().await.expect("no break").expect("it is taken on");

@@ -18,7 +18,7 @@ use tonic::{Code, Status, Streaming};
 
 use super::{
     cancel, failure_code,
-    fakes::{Call, FakeStore, MAX_CALLS, Script, runner, runner_called},
+    fakes::{Begins, Call, FakeStore, MAX_CALLS, Script, runner, runner_called},
     kept::attached,
     kinds_after, request, run, text,
 };
@@ -288,7 +288,7 @@ async fn runs_that_nobody_reads_are_bounded_too() {
 
 #[tokio::test]
 async fn a_run_whose_answer_was_forgotten_is_not_run_again() {
-    let store = FakeStore { has_committed: true, ..FakeStore::default() };
+    let store = FakeStore { begins: Begins::Committed, ..FakeStore::default() };
     let (mut client, _service) = runner(&store, hello());
     assert_eq!(refusal(&mut client, resumable("r1")).await.code(), Code::AlreadyExists);
     assert_eq!(store.calls(), [Call::Begin]);
