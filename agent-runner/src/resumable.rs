@@ -81,7 +81,7 @@ impl Resumable {
         let ended = execute(run).await;
         match &ended.outcome {
             // Committed with the turn.
-            Ok(_) if record.has_turn() => ended.tell(),
+            Ok(_) if record.has_turn => ended.tell(),
             Ok(_) => self.keep(record, ended).await,
             Err(Failure::AlreadyCommitted) => match record.kept().await {
                 Ok(Some(events)) => self.log.replay(events),
@@ -92,7 +92,7 @@ impl Resumable {
                 }
                 Err(_) => ended.tell(),
             },
-            Err(_) if record.keeps_failure() => self.keep(record, ended).await,
+            Err(_) if record.keeps_failure => self.keep(record, ended).await,
             Err(_) => {
                 self.forget(record).await;
                 ended.tell();

@@ -91,27 +91,4 @@ impl FromRequestParts<Gateway> for RunId {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_place_is_in_the_query_or_in_the_header() {
-        let check = |query: Option<&str>, header: Option<&'static str>, expected: Result<u64, &str>| {
-            let headers = header.map(|value| (LAST_EVENT_ID.parse().expect("a name"), value.parse().expect("a value")));
-            let found = starting_after(query, &headers.into_iter().collect()).map_err(|error| error.to_json());
-            match (found, expected) {
-                (Ok(found), Ok(expected)) => assert_eq!(found, expected, "{query:?} {header:?}"),
-                (Err(json), Err(name)) => assert!(json.contains(&format!(r#""param":"{name}""#)), "{json}"),
-                (found, _) => panic!("{query:?} {header:?}: {found:?}"),
-            }
-        };
-        check(None, None, Ok(0));
-        check(Some("x=1"), None, Ok(0));
-        check(Some("starting_after=7"), Some("3"), Ok(7));
-        check(Some("x=1"), Some("3"), Ok(3));
-        for text in ["", "-1", "x", "1.5", "99999999999999999999"] {
-            check(Some(&format!("starting_after={text}")), None, Err(STARTING_AFTER));
-        }
-        check(None, Some("x"), Err(LAST_EVENT_ID));
-    }
-}
+mod tests;

@@ -16,9 +16,9 @@ pub(crate) struct Record {
     session_key: String,
     pub(super) fingerprint: Bytes,
     /// Whether what a failed run came to is kept.
-    keeps_failure: bool,
+    pub(super) keeps_failure: bool,
     /// Whether the run takes a turn, with which its outcome is kept.
-    has_turn: bool,
+    pub(super) has_turn: bool,
     /// The run's first event as an outcome, for those who find a run whose runner is gone.
     accepted: Bytes,
 }
@@ -35,14 +35,6 @@ impl Record {
             has_turn: !request.stateless,
             accepted: RunOutcome { events: vec![first] }.encode_to_vec().into(),
         }
-    }
-
-    pub(super) fn keeps_failure(&self) -> bool {
-        self.keeps_failure
-    }
-
-    pub(super) fn has_turn(&self) -> bool {
-        self.has_turn
     }
 
     /// This runner, as the store knows it.

@@ -41,7 +41,7 @@ impl Service {
             match recorded.state() {
                 RunState::Finished => return Ok(attached(stream::iter(events(&recorded, *after_seq)?))),
                 RunState::Running if recorded.runner == left => {
-                    let lost = Status::unavailable("the agent runner that had the run is gone, and the run with it");
+                    let lost = Status::unavailable("the run was lost with the agent runner that had it");
                     return lost_run(&recorded, *after_seq, lost);
                 }
                 // It may have ended in the meantime, or begun.
