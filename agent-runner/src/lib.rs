@@ -18,6 +18,7 @@ mod service;
 mod slots;
 mod tool;
 mod turn;
+mod web;
 mod workspace;
 
 pub use config::{Config, Error};

@@ -1,28 +1,26 @@
 //! The tool that reads a page of the web, and nothing that is not public.
 
-mod address;
 mod body;
-mod client;
 mod html;
 
 use std::time::Duration;
 
 use reqwest::{
-    Client, Response, StatusCode, Url,
-    header::{HeaderMap, LOCATION},
+    Response, StatusCode, Url,
+    header::{ACCEPT, ACCEPT_ENCODING, HeaderMap, HeaderValue},
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
-use tokio::sync::OnceCell;
 use uuid::Uuid;
 
-use crate::tool::{Error, RunFacts, blocking, function::Function};
+use crate::{
+    tool::{Error, RunFacts, blocking, function::Function},
+    web::{self, Reach, Web},
+};
 use body::{Body, Kind};
-use client::Reach;
 
 /// How much of an error's page is told.
 const MAX_ERROR_CHARS: usize = 1000;
-const MAX_URL_BYTES: usize = 4096;
 
 /// How much is fetched.
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -48,8 +46,7 @@ impl Default for Settings {
 /// Fetches public pages.
 pub(super) struct WebFetch {
     settings: Settings,
-    reach: Reach,
-    client: OnceCell<Client>,
+    web: Web,
 }
 
 /// What `web_fetch` is called with.
@@ -69,16 +66,11 @@ impl WebFetch {
     }
 
     fn with(settings: Settings, reach: Reach) -> Self {
-        Self { settings, reach, client: OnceCell::new() }
-    }
-
-    async fn client(&self) -> Result<&Client, Error> {
-        let build = async || client::build(&self.reach).map_err(|_| Error("cannot make an HTTP client".to_owned()));
-        self.client.get_or_try_init(build).await
+        Self { settings, web: Web::new(reach, headers()) }
     }
 
     async fn fetch(&self, arguments: Arguments) -> Result<String, Error> {
-        let (url, response) = self.follow(&arguments.url).await?;
+        let (url, response) = self.web.get(&arguments.url, self.settings.max_redirects, |_| true).await?;
         let status = response.status();
         let kind = Kind::of(response.headers());
         if !status.is_success() {
@@ -91,19 +83,6 @@ impl WebFetch {
         let title = page.title.map(|title| format!("title: {title}\n")).unwrap_or_default();
         let told = untrusted(&url, &format!("url: {url}\n{title}{}", page.text));
         Ok(format!("status: {}\n{told}", status.as_u16()))
-    }
-
-    /// The answer at the end of all redirects, each of which is checked like the first address.
-    async fn follow(&self, url: &str) -> Result<(Url, Response), Error> {
-        let client = self.client().await?;
-        let mut url = self.reach.check(url, None)?;
-        for _ in 0..=self.settings.max_redirects {
-            let response = client.get(url.clone()).send().await.map_err(|error| client::refusal(&url, &error))?;
-            let Some(location) = redirect(response.status(), response.headers()) else { return Ok((url, response)) };
-            let location = location?;
-            url = self.reach.check(location, Some(&url))?;
-        }
-        Err(Error(format!("`{url}` is one redirect too many (`tools.web.fetch.maxRedirects`)")))
     }
 
     async fn refused(&self, url: &Url, status: StatusCode, kind: Option<Kind>, response: Response) -> Error {
@@ -129,10 +108,34 @@ impl Function for WebFetch {
     }
 }
 
-/// Where an answer sends on to, if it does.
-fn redirect(status: StatusCode, headers: &HeaderMap) -> Option<Result<&str, Error>> {
-    let location = headers.get(LOCATION).filter(|_| matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308))?;
-    Some(location.to_str().map_err(|_| Error("a redirect leads to what is no URL".to_owned())))
+/// What is asked for: text, packed or not.
+fn headers() -> HeaderMap {
+    let accept = "text/html, text/*;q=0.9, application/json;q=0.9, */*;q=0.1";
+    HeaderMap::from_iter([
+        (ACCEPT, HeaderValue::from_static(accept)),
+        (ACCEPT_ENCODING, HeaderValue::from_static("gzip")),
+    ])
+}
+
+impl From<web::Error> for Error {
+    /// Names the setting, where it is one that decided.
+    fn from(error: web::Error) -> Self {
+        let setting = match &error {
+            web::Error::TooManyRedirects(_) => " (`tools.web.fetch.maxRedirects`)",
+            web::Error::TooLong
+            | web::Error::Malformed(_)
+            | web::Error::OtherScheme(_)
+            | web::Error::Downgrade
+            | web::Error::WithUser
+            | web::Error::NotPublic(_)
+            | web::Error::OtherHost(_)
+            | web::Error::BadRedirect
+            | web::Error::Unreachable(_)
+            | web::Error::NotHttp(_)
+            | web::Error::Client => "",
+        };
+        Self(format!("{error}{setting}"))
+    }
 }
 
 /// A page as text.
