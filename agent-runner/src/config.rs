@@ -25,6 +25,7 @@ use crate::{
     agents::{Agent, Agents},
     bootstrap::{self, Bootstrap},
     failover::{Failover, Patience},
+    images::{self, Images},
     metrics,
     model::Model,
     prompt::Prompts,
@@ -33,6 +34,8 @@ use crate::{
     turn::{Store, StoreTimes},
 };
 use agents::{AgentsSection, time_zone};
+#[cfg(test)]
+pub(crate) use providers::Profiles;
 use providers::Provider;
 pub(crate) use providers::{Models, Provided};
 use tools::ToolsConfig;
@@ -55,6 +58,7 @@ pub struct Config {
     bootstrap: bootstrap::Settings,
     time_zone: TimeZone,
     tools: ToolsConfig,
+    images: images::Settings,
 }
 
 /// Why the runner cannot be built.
@@ -161,6 +165,7 @@ impl Config {
             call_timeout: Duration::from_millis(store.call_timeout_ms),
         };
         let tools = tools::load(document, environment, &agents, &providers)?;
+        let images = document.section("gateway.http.endpoints.chatCompletions")?;
         Ok(Self {
             agents,
             providers,
@@ -173,6 +178,7 @@ impl Config {
             bootstrap,
             time_zone,
             tools,
+            images,
         })
     }
 
@@ -224,6 +230,7 @@ impl Config {
             failover: Failover::new(&models, self.patience),
             prompts: Prompts::new(Bootstrap::start(&self.agents, self.bootstrap).await, self.time_zone),
             tools: self.tools.build(&self.agents, self.settings.tools.timeout),
+            images: Images::new(self.images),
             settings: self.settings,
         };
         Ok(Service::new(self.agents, models, store, shared, self.capacity))

@@ -8,7 +8,7 @@ use shared::transport::is_overload;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use crate::{model, resumable::Full};
+use crate::{images, model, resumable::Full};
 
 /// Everything that can end a run early.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +21,9 @@ pub(crate) enum Failure {
         /// What is wrong with it.
         reason: String,
     },
+    /// A picture of the request cannot be shown.
+    #[error(transparent)]
+    Image(#[from] images::Error),
     /// A fault of ours.
     #[error("the agent runner met a fault of its own")]
     Internal(&'static str),
@@ -68,7 +71,7 @@ impl Failure {
     pub(crate) fn code(&self) -> FailureCode {
         match self {
             Self::Internal(_) => FailureCode::Internal,
-            Self::Invalid { .. } | Self::AlreadyCommitted => FailureCode::InvalidRequest,
+            Self::Invalid { .. } | Self::Image(_) | Self::AlreadyCommitted => FailureCode::InvalidRequest,
             Self::SessionBusy(_) | Self::LeaseLost => FailureCode::SessionBusy,
             Self::SessionMoved => FailureCode::SessionMoved,
             Self::Store(_) | Self::ShuttingDown => FailureCode::Unavailable,
@@ -94,6 +97,7 @@ impl Failure {
             | Self::ShuttingDown => true,
             Self::Internal(_)
             | Self::Invalid { .. }
+            | Self::Image(_)
             | Self::SessionMoved
             | Self::AlreadyCommitted
             | Self::Cancelled => false,
@@ -105,12 +109,32 @@ impl Failure {
         self.of_model()?.retry_after()
     }
 
+    /// The field at fault, as the client wrote it; empty when there is none.
+    fn param(&self) -> &str {
+        match self {
+            Self::Invalid { param, .. } => param,
+            Self::Image(error) => &error.place,
+            Self::Internal(_)
+            | Self::Model(_)
+            | Self::AllModels { .. }
+            | Self::SessionBusy(_)
+            | Self::LeaseLost
+            | Self::AlreadyCommitted
+            | Self::StoreOverloaded
+            | Self::Store(_)
+            | Self::TimedOut(_)
+            | Self::Cancelled
+            | Self::ShuttingDown => "",
+        }
+    }
+
     /// What the model said, if it is a model that failed.
     fn of_model(&self) -> Option<&model::Error> {
         match self {
             Self::Model(error) | Self::AllModels { decisive: error, .. } => Some(error),
             Self::Internal(_)
             | Self::Invalid { .. }
+            | Self::Image(_)
             | Self::SessionBusy(_)
             | Self::LeaseLost
             | Self::SessionMoved
@@ -157,7 +181,6 @@ pub(crate) fn is_retryable(error: &model::Error) -> bool {
 
 impl From<&Failure> for Failed {
     fn from(failure: &Failure) -> Self {
-        let param = if let Failure::Invalid { param, .. } = failure { *param } else { "" };
         Self {
             code: failure.code().into(),
             message: failure.to_string(),
@@ -165,7 +188,7 @@ impl From<&Failure> for Failed {
             retry_after_ms: failure
                 .retry_after()
                 .map_or(0, |after| u64::try_from(after.as_millis()).unwrap_or(u64::MAX)),
-            param: param.to_owned(),
+            param: failure.param().to_owned(),
         }
     }
 }

@@ -7,6 +7,7 @@ mod config;
 mod conversation;
 mod failover;
 mod failure;
+mod images;
 mod live;
 mod mcp;
 mod metrics;

@@ -25,6 +25,7 @@ use crate::{
     conversation::{self, Conversation, Room},
     failover::{Candidate, Failover},
     failure::Failure,
+    images::{self, Gallery, Images},
     metrics, model,
     prompt::{self, Parts, Prompts},
     slots::Ticket,
@@ -46,6 +47,7 @@ pub(crate) struct Shared {
     pub(crate) failover: Failover,
     pub(crate) prompts: Prompts,
     pub(crate) tools: Tools,
+    pub(crate) images: Images,
     pub(crate) settings: Settings,
 }
 
@@ -226,11 +228,27 @@ impl Run {
         answered.unwrap_or(Err(Failure::TimedOut(timeout)))
     }
 
+    /// What is shown of the conversation's pictures; nothing when no model sees any.
+    async fn gallery(
+        &self,
+        transcript: &Transcript,
+        new: &mut [Message],
+        input_count: usize,
+    ) -> Result<Gallery, Failure> {
+        if !self.candidates.iter().any(images::takes_images) {
+            return Ok(Gallery::default());
+        }
+        Ok(self.shared.images.gallery(&transcript.window, new, input_count).await?)
+    }
+
     /// The loop's shell: does what the machine says, and tells it what came of it.
     async fn drive_loop(&mut self, transcript: Transcript, toolbox: Toolbox) -> Result<Answered, Failure> {
+        let input_count = self.request.input.len();
+        let mut new = prompt::new_messages(&mut self.request, transcript.message_count == 0)?;
+        self.candidates = images::seeing(std::mem::take(&mut self.candidates), &new)?;
+        let gallery = self.gallery(&transcript, &mut new, input_count).await?;
         let first = self.candidates[0].name.clone();
         self.events.send(Kind::Started(Started { model: first.to_string(), started_at_ms: now_ms() })).await?;
-        let new = prompt::new_messages(&mut self.request, transcript.message_count == 0)?;
         let facts = RunFacts {
             run_id: self.request.run_id.as_str().into(),
             agent_id: self.agent.id.clone(),
@@ -264,6 +282,7 @@ impl Run {
             action = match action {
                 Action::Ask(offer) => {
                     question.messages = prompt::build(&system, machine.conversation().visible());
+                    gallery.hang(&mut question.messages);
                     question.tool_choice = toolbox.choice(offer);
                     let asked = self.ask(&mut question, &toolbox, &|| machine.can_shrink()).await;
                     machine.step(match asked {
@@ -329,7 +348,7 @@ pub(crate) fn log(run_id: &str, failure: &Failure) {
     Span::current().record("otel.status_code", "error");
     match failure {
         Failure::Cancelled | Failure::ShuttingDown => tracing::info!(run.id = run_id, "{failure}"),
-        Failure::Invalid { .. } | Failure::AlreadyCommitted | Failure::SessionMoved => {
+        Failure::Invalid { .. } | Failure::Image(_) | Failure::AlreadyCommitted | Failure::SessionMoved => {
             tracing::info!(run.id = run_id, %failure, "the run was refused");
         }
         Failure::Internal(fault) => tracing::error!(run.id = run_id, fault, "the run met a fault of ours"),

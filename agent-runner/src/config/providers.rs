@@ -40,8 +40,14 @@ pub(crate) struct Provided {
     pub(crate) profiles: Profiles,
 }
 
-/// What is known of a provider's models, by their names.
-pub(crate) type Profiles = Arc<HashMap<String, Arc<Profile>>>;
+/// What is known of a provider's models.
+#[derive(Clone, Default)]
+pub(crate) struct Profiles {
+    /// By the models' names.
+    listed: Arc<HashMap<String, Arc<Profile>>>,
+    /// Of one that is not listed.
+    usual: Arc<Profile>,
+}
 
 impl Provided {
     /// A provider of which nothing is known but how to ask it.
@@ -51,7 +57,15 @@ impl Provided {
 
     /// What is known of one of its models; the usual of one that is not listed.
     pub(crate) fn profile(&self, model: &str) -> Arc<Profile> {
-        self.profiles.get(model).cloned().unwrap_or_default()
+        Arc::clone(self.profiles.listed.get(model).unwrap_or(&self.profiles.usual))
+    }
+}
+
+#[cfg(test)]
+impl Profiles {
+    /// What is known of all models alike.
+    pub(crate) fn all(profile: Profile) -> Self {
+        Self { listed: Arc::default(), usual: Arc::new(profile) }
     }
 }
 

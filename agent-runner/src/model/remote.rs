@@ -1,9 +1,9 @@
 //! Models behind HTTP, whatever the protocol.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
-use proto::session::v1::part::Kind;
+use proto::session::v1::{Part, part::Kind};
 use reqwest::{
     Url,
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, InvalidHeaderValue},
@@ -20,6 +20,7 @@ use super::{
     stream::Events,
     thoughts,
 };
+use crate::images;
 
 /// The protocol that a provider speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -175,7 +176,8 @@ impl Model for Remote {
         let api = request.profile.api.unwrap_or(self.api);
         let origin: Arc<str> = format!("{}/{}", self.connections.provider_id, api.name()).into();
         let request = thoughts::wanted_by(&origin, request);
-        let body = match check_images(&request).and_then(|()| api.body(&request, &self.base_url)) {
+        let request = without_images(request);
+        let body = match api.body(&request, &self.base_url) {
             Ok(body) => body,
             Err(error) => return stream::once(std::future::ready(Err(error))).boxed(),
         };
@@ -241,12 +243,16 @@ fn stamped(mut event: Event, ours: &Arc<str>) -> Event {
     event
 }
 
-fn check_images(request: &Request) -> Result<(), Error> {
-    let mut parts = request.messages.iter().flat_map(|message| &message.parts);
-    if !request.profile.takes_images && parts.any(|part| matches!(part.kind, Some(Kind::Image(_)))) {
-        return Err(Error::InvalidRequest(format!("the model `{}` takes no images", request.model)));
+/// Tells a model that cannot see where the pictures of earlier turns were; whoever is shown a new one is another model.
+fn without_images(request: Cow<'_, Request>) -> Cow<'_, Request> {
+    let is_image = |part: &Part| matches!(part.kind, Some(Kind::Image(_)));
+    if request.profile.takes_images || !request.messages.iter().flat_map(|message| &message.parts).any(is_image) {
+        return request;
     }
-    Ok(())
+    let mut request = request.into_owned();
+    let parts = request.messages.iter_mut().flat_map(|message| &mut message.parts);
+    parts.filter(|part| is_image(part)).for_each(|part| *part = images::note());
+    Cow::Owned(request)
 }
 
 #[cfg(test)]

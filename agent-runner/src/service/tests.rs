@@ -2,6 +2,7 @@
 
 mod agent;
 mod fakes;
+mod images;
 mod kept;
 mod metrics;
 mod preview;

@@ -75,7 +75,10 @@ impl WirePart {
         match self.r#type.as_deref() {
             Some("text" | "input_text") => self.text.map(Kind::Text).ok_or_else(missing("text")),
             Some("refusal") => self.refusal.map(Kind::Refusal).ok_or_else(missing("refusal")),
-            Some("image_url") => self.image_url.map(|image| Kind::Image(image.into())).ok_or_else(missing("image_url")),
+            Some("image_url") => {
+                let image = self.image_url.ok_or_else(missing("image_url"))?;
+                Ok(Kind::Image(Image { path: field("image_url"), ..image.into() }))
+            }
             Some("input_audio") => {
                 let audio = self.input_audio.ok_or_else(missing("input_audio"))?;
                 Ok(Kind::Audio(Audio { data: audio.data, format: audio.format }))
@@ -100,8 +103,8 @@ impl WirePart {
 impl From<WireImage> for Image {
     fn from(image: WireImage) -> Self {
         match image {
-            WireImage::Url(url) => Self { url, detail: String::new() },
-            WireImage::Object { url, detail } => Self { url, detail: detail.unwrap_or_default() },
+            WireImage::Url(url) => Self { url, ..Self::default() },
+            WireImage::Object { url, detail } => Self { url, detail: detail.unwrap_or_default(), ..Self::default() },
         }
     }
 }

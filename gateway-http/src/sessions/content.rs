@@ -62,7 +62,7 @@ impl ContentPart {
     fn of(kind: Kind) -> Option<Self> {
         Some(match kind {
             Kind::Text(text) => Self::Text { text },
-            Kind::Image(Image { url, detail }) => Self::ImageUrl { image_url: WireImage { url, detail } },
+            Kind::Image(Image { url, detail, path: _ }) => Self::ImageUrl { image_url: WireImage { url, detail } },
             Kind::Audio(Audio { data, format }) => Self::InputAudio { input_audio: WireAudio { data, format } },
             Kind::File(File { filename, data, file_id }) => {
                 Self::File { file: WireFile { filename, file_data: data, file_id } }

@@ -121,7 +121,11 @@ mod tests {
     fn parts_keep_their_kinds() {
         let kinds = vec![
             Kind::Text("see".to_owned()),
-            Kind::Image(Image { url: "https://example.com/a.png".to_owned(), detail: "low".to_owned() }),
+            Kind::Image(Image {
+                url: "https://example.com/a.png".to_owned(),
+                detail: "low".to_owned(),
+                ..Image::default()
+            }),
             Kind::Audio(Audio { data: "AA==".to_owned(), format: "wav".to_owned() }),
             Kind::File(File { file_id: "file_1".to_owned(), ..File::default() }),
             Kind::Refusal("no".to_owned()),

@@ -117,7 +117,7 @@ async fn messages_have_the_shapes_of_chat_completions(topology: Topology) {
     let call = json!({"id": "call_1", "type": "function", "function": {"name": "add", "arguments": "{\"a\":1}"}});
     let picture = json!([
         {"type": "text", "text": "what is this"},
-        {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}},
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}},
     ]);
     let messages = json!([
         {"role": "user", "content": picture},

@@ -10,7 +10,7 @@ use std::{
 use serde::Deserialize;
 use shared::config::Environment;
 
-use super::{Kind, LocalFiles, Provider, RemoteParts, invalid, needs_feature};
+use super::{Kind, LocalFiles, Profiles, Provider, RemoteParts, invalid, needs_feature};
 use crate::{
     config::Error,
     model::{self, Api, ApiKey, Compat, MaxTokensField, Profile},
@@ -99,11 +99,14 @@ impl Section {
 
     pub(super) fn check(self, id: &str, environment: &Environment) -> Result<Provider, Error> {
         let names = self.models.iter().map(|model| model.id.clone()).collect();
+        // Of other models it is not known that they do not.
+        let usual = Profile { takes_images: self.api != Some(Protocol::Local), ..Profile::default() };
         let profiles = self.models.iter().enumerate().map(|(index, model)| {
             let at_fault = |field: &str| no_header(id, &format!("models[{index}].headers.{field}"));
-            Ok((model.id.clone(), Arc::new(model.profile().map_err(|name| at_fault(&name))?)))
+            Ok((model.id.clone(), Arc::new(model.profile(&usual).map_err(|name| at_fault(&name))?)))
         });
-        let profiles = Arc::new(profiles.collect::<Result<_, Error>>()?);
+        let listed = Arc::new(profiles.collect::<Result<_, Error>>()?);
+        let profiles = Profiles { listed, usual: Arc::new(usual) };
         let kind = match self.api.unwrap_or(Protocol::OpenaiCompletions) {
             Protocol::OpenaiCompletions => Kind::Remote(self.remote(id, Api::OpenaiCompletions)?),
             Protocol::OpenaiResponses => Kind::Remote(self.remote(id, Api::OpenaiResponses)?),
@@ -147,8 +150,7 @@ impl Section {
 
 impl ListedModel {
     /// Fails with the name of what cannot be a header.
-    fn profile(&self) -> Result<Profile, String> {
-        let usual = Profile::default();
+    fn profile(&self, usual: &Profile) -> Result<Profile, String> {
         Ok(Profile {
             api: self.api,
             context_window: self.context_window.map_or(usual.context_window, NonZeroU64::get),

@@ -94,7 +94,7 @@ fn a_model_is_what_its_entry_says() {
     let provided = Provided {
         keys: Vec::new(),
         names: Arc::clone(&providers["p"].names),
-        profiles: Arc::clone(&providers["p"].profiles),
+        profiles: providers["p"].profiles.clone(),
     };
     let mut headers = HeaderMap::new();
     headers.insert("x-a", "b".parse().expect("a header"));

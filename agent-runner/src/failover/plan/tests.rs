@@ -6,7 +6,7 @@ use futures_util::stream;
 
 use super::*;
 use crate::{
-    config::{Models, Provided},
+    config::{Models, Profiles, Provided},
     failover::Patience,
     model::{Error, EventStream, Model, Request},
 };
@@ -24,7 +24,7 @@ fn candidates(keys_of_a: usize) -> (Failover, Vec<Candidate>) {
     let provided = |keys: usize| Provided {
         keys: (0..keys).map(|_| Arc::new(Never) as Arc<dyn Model>).collect(),
         names: Arc::new(["m".to_owned()]),
-        profiles: Arc::default(),
+        profiles: Profiles::default(),
     };
     let models: Models = HashMap::from([("a".to_owned(), provided(keys_of_a)), ("b".to_owned(), provided(1))]);
     let patience = Patience { retries: 1, longest_pause: Duration::from_secs(5) };

@@ -90,7 +90,7 @@ fn written(request: &Request) -> Value {
 
 #[test]
 fn a_prompt_is_written_as_the_api_wants_it() {
-    let image = |url: &str| part(Kind::Image(Image { url: url.to_owned(), detail: String::new() }));
+    let image = |url: &str| part(Kind::Image(Image { url: url.to_owned(), ..Image::default() }));
     let file = |data: &str| {
         let (filename, data) = ("n".to_owned(), data.to_owned());
         part(Kind::File(File { filename, data, file_id: String::new() }))

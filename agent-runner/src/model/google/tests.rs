@@ -89,7 +89,7 @@ fn made_up_ids_are_unique_and_not_told_to_the_provider() {
 
 #[test]
 fn a_prompt_is_written_as_the_api_wants_it() {
-    let image = |url: &str| part(Kind::Image(Image { url: url.to_owned(), detail: String::new() }));
+    let image = |url: &str| part(Kind::Image(Image { url: url.to_owned(), ..Image::default() }));
     let audio = part(Kind::Audio(Audio { data: "QQ==".to_owned(), format: "wav".to_owned() }));
     let signed = ToolCall { signature: "s".to_owned(), ..tool_call("c1", r#"{"a":1}"#) };
     let thoughts = vec![reasoning("", "hm", "t"), reasoning("", "", "u"), text("ok")];

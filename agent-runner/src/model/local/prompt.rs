@@ -3,7 +3,7 @@
 use proto::session::v1::{Message, Role, part::Kind};
 
 use super::{CONTEXT_TOKENS, vocabulary::Vocabulary};
-use crate::model::Error;
+use crate::{images::NOTE, model::Error};
 
 /// What the model's own template says when there are no instructions.
 const DEFAULT_INSTRUCTIONS: &str = "You are a helpful AI assistant named SmolLM, trained by Hugging Face";
@@ -110,7 +110,9 @@ fn text(message: &Message) -> Result<String, Error> {
     let texts = message.parts.iter().filter_map(|part| part.kind.as_ref()).filter_map(|kind| match kind {
         Kind::Text(text) | Kind::Refusal(text) => Some(Ok(text.as_str())),
         Kind::Reasoning(_) => None,
-        Kind::Image(_) | Kind::Audio(_) | Kind::File(_) => {
+        // One of an earlier turn: whoever is shown a new one is another model.
+        Kind::Image(_) => Some(Ok(NOTE)),
+        Kind::Audio(_) | Kind::File(_) => {
             Some(Err(Error::InvalidRequest("the embedded model takes only text".to_owned())))
         }
     });

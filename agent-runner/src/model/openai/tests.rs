@@ -186,7 +186,8 @@ fn an_answer_is_read_in_every_form() {
 
 #[test]
 fn a_prompt_is_written_as_the_api_wants_it() {
-    let image = Part { kind: Some(Kind::Image(Image { url: "data:,x".to_owned(), detail: "low".to_owned() })) };
+    let image = Image { url: "data:,x".to_owned(), detail: "low".to_owned(), ..Image::default() };
+    let image = Part { kind: Some(Kind::Image(image)) };
     let call =
         ToolCall { id: "c1".to_owned(), name: "f".to_owned(), arguments: "{}".to_owned(), ..ToolCall::default() };
     let request = Request {

@@ -142,7 +142,7 @@ fn said(part: &Part) -> Option<Value> {
 fn asked(part: &Part) -> Option<Value> {
     Some(match part.kind.as_ref()? {
         Kind::Text(text) | Kind::Refusal(text) => json!({"type": "input_text", "text": text}),
-        Kind::Image(Image { url, detail }) => {
+        Kind::Image(Image { url, detail, path: _ }) => {
             let detail = if detail.is_empty() { "auto" } else { detail };
             json!({"type": "input_image", "image_url": url, "detail": detail})
         }

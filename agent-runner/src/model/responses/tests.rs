@@ -75,7 +75,7 @@ fn a_thought_that_was_not_told_in_deltas_is_told_at_its_end() {
 
 #[test]
 fn a_prompt_is_written_as_the_api_wants_it() {
-    let image = part(Kind::Image(Image { url: "data:,x".to_owned(), detail: String::new() }));
+    let image = part(Kind::Image(Image { url: "data:,x".to_owned(), ..Image::default() }));
     let file = part(Kind::File(File { file_id: "file-1".to_owned(), ..File::default() }));
     let thoughts = vec![reasoning("", "hm", "enc"), reasoning("", "", "hidden"), text("I call")];
     let request = Request {

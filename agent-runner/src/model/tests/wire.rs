@@ -190,16 +190,21 @@ async fn a_redirect_is_not_followed() {
 }
 
 #[tokio::test]
-async fn a_model_without_eyes_is_shown_no_pictures() {
-    let stub = Stub::start([Reply::whole("")]).await;
-    let image = part(Kind::Image(Image { url: "data:image/png;base64,QQ==".to_owned(), detail: String::new() }));
-    let profile = Profile { takes_images: false, ..Profile::default() };
-    let request =
-        Request { messages: vec![message(Role::User, vec![image])], profile: Arc::new(profile), ..question() };
-    let events = remote(&stub, Api::OpenaiCompletions, PATIENCE).stream(&request).collect().await;
-    let expected = "the model provider refused the request: the model `m` takes no images";
-    assert_eq!(told(events), [Err(expected.to_owned())]);
-    assert_eq!(stub.asked(), []);
+async fn a_model_without_eyes_is_told_where_pictures_were() {
+    let image = Image { url: "data:image/png;base64,QQ==".to_owned(), ..Image::default() };
+    let messages = vec![message(Role::User, vec![part(Kind::Image(image))])];
+    for (api, answer) in APIS {
+        let stub = Stub::start([Reply::whole(answer)]).await;
+        for takes_images in [true, false] {
+            let profile = Arc::new(Profile { takes_images, ..Profile::default() });
+            let request = Request { messages: messages.clone(), profile, ..question() };
+            let events: Vec<_> = remote(&stub, api, PATIENCE).stream(&request).collect().await;
+            assert!(events.iter().all(Result::is_ok), "{events:?}");
+        }
+        let asked = stub.asked().into_iter().map(|asked| asked.body);
+        let seen: Vec<_> = asked.map(|body| (body.contains("QQ=="), body.contains(r#""[image]""#))).collect();
+        assert_eq!(seen, [(true, false), (false, true)], "{api:?}");
+    }
 }
 
 #[tokio::test]

@@ -29,6 +29,7 @@ use crate::{
     bootstrap::Bootstrap,
     config::{Models, Provided},
     failover::{Failover, Patience},
+    images::{self, Images},
     mcp::Servers,
     model::{self, Error, Event, EventStream, Model},
     prompt::Prompts,
@@ -375,6 +376,7 @@ impl Setup {
                 [("main".parse().expect("a valid id"), self.tools, self.policy)],
                 Servers::new(Vec::new()),
             ),
+            images: Images::new(images::Settings::default()),
             settings: self.settings,
         };
         let store = Layered::new(SessionStoreServer::new(store.clone()), 100);

@@ -1,4 +1,4 @@
-use proto::session::v1::{Image, Part};
+use proto::session::v1::{Audio, Image, Part};
 
 use super::*;
 
@@ -79,9 +79,13 @@ fn instructions_and_last_message_are_never_cut() {
 }
 
 #[test]
-fn pictures_are_refused() {
-    let picture = Part { kind: Some(Kind::Image(Image::default())) };
-    let messages = [Message { role: Role::User.into(), parts: vec![picture], ..Message::default() }];
-    let refused = render(&Vocabulary::of_bytes(), &messages, 256).err();
+fn a_picture_is_a_note_and_a_recording_is_refused() {
+    let said =
+        |kind: Kind| Message { role: Role::User.into(), parts: vec![Part { kind: Some(kind) }], ..Message::default() };
+    let picture = said(Kind::Image(Image::default()));
+    let noted = render(&Vocabulary::of_bytes(), &[picture], 256).expect("is rendered");
+    let written = render(&Vocabulary::of_bytes(), &[message(Role::User, "[image]")], 256).expect("is rendered");
+    assert_eq!(noted.tokens, written.tokens);
+    let refused = render(&Vocabulary::of_bytes(), &[said(Kind::Audio(Audio::default()))], 256).err();
     assert!(matches!(refused, Some(Error::InvalidRequest(text)) if text.contains("only text")));
 }
