@@ -24,6 +24,7 @@ use shared::{
 use crate::{
     agents::{Agent, Agents},
     bootstrap::{self, Bootstrap},
+    embeddings::Embeddings,
     failover::{Failover, Patience},
     images::{self, Images},
     metrics,
@@ -59,6 +60,7 @@ pub struct Config {
     time_zone: TimeZone,
     tools: ToolsConfig,
     images: images::Settings,
+    embeddings: Embeddings,
 }
 
 /// Why the runner cannot be built.
@@ -165,6 +167,7 @@ impl Config {
             call_timeout: Duration::from_millis(store.call_timeout_ms),
         };
         let tools = tools::load(document, environment, &agents, &providers)?;
+        let embeddings = Embeddings::load(document, Duration::from_secs(defaults.timeout_seconds))?;
         let images = document.section("gateway.http.endpoints.chatCompletions")?;
         Ok(Self {
             agents,
@@ -179,6 +182,7 @@ impl Config {
             time_zone,
             tools,
             images,
+            embeddings,
         })
     }
 
@@ -231,6 +235,7 @@ impl Config {
             prompts: Prompts::new(Bootstrap::start(&self.agents, self.bootstrap).await, self.time_zone),
             tools: self.tools.build(&self.agents, self.settings.tools.timeout),
             images: Images::new(self.images),
+            embeddings: self.embeddings,
             settings: self.settings,
         };
         Ok(Service::new(self.agents, models, store, shared, self.capacity))

@@ -1,14 +1,14 @@
 //! Why a run ends without an answer, and how the caller is told: the one place where errors become [`Failed`] events
 //! and [`Status`]es.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use proto::agent::v1::{Failed, FailureCode};
 use shared::transport::is_overload;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use crate::{images, model, resumable::Full};
+use crate::{embeddings::NotConfigured, images, model, resumable::Full};
 
 /// Everything that can end a run early.
 #[derive(Debug, thiserror::Error)]
@@ -210,6 +210,40 @@ impl From<Status> for Failure {
             _ => Self::Store(status),
         }
     }
+}
+
+/// What the failure of a call means that is no run. Its reason is the failure's code.
+impl From<&Failure> for Status {
+    fn from(failure: &Failure) -> Self {
+        let code = match failure.code() {
+            FailureCode::InvalidRequest | FailureCode::UpstreamInvalidRequest | FailureCode::ContextLengthExceeded => {
+                Code::InvalidArgument
+            }
+            FailureCode::SessionBusy
+            | FailureCode::SessionMoved
+            | FailureCode::Overloaded
+            | FailureCode::UpstreamRateLimit => Code::ResourceExhausted,
+            FailureCode::Timeout => Code::DeadlineExceeded,
+            FailureCode::Unavailable | FailureCode::Cancelled => Code::Unavailable,
+            FailureCode::UpstreamAuth | FailureCode::InsufficientQuota | FailureCode::UpstreamError => Code::Aborted,
+            FailureCode::Internal | FailureCode::Unspecified => Code::Internal,
+        };
+        let mut details = reason(failure.code());
+        if let Some(after) = failure.retry_after() {
+            details.set_retry_info(Some(after));
+        }
+        Self::with_error_details(code, failure.to_string(), details)
+    }
+}
+
+/// Refuses a call for which something must be configured first.
+pub(crate) fn not_configured(error: &NotConfigured) -> Status {
+    let details = reason(FailureCode::InvalidRequest);
+    Status::with_error_details(Code::FailedPrecondition, error.to_string(), details)
+}
+
+fn reason(code: FailureCode) -> ErrorDetails {
+    ErrorDetails::with_error_info(code.as_str_name(), "clawdbot", HashMap::new())
 }
 
 /// Refuses a call whose `param` is wrong, before there is a run.

@@ -5,6 +5,7 @@ mod agents;
 mod bootstrap;
 mod config;
 mod conversation;
+mod embeddings;
 mod failover;
 mod failure;
 mod images;

@@ -9,6 +9,7 @@ use proto::{
 };
 
 mod anthropic;
+mod embeddings;
 mod google;
 mod http;
 mod input;
@@ -23,6 +24,7 @@ pub mod sse;
 mod stream;
 mod thoughts;
 
+pub use embeddings::{Embedded, Texts};
 pub use http::Connections;
 pub use profile::{Compat, MaxTokensField, Profile};
 pub use remote::{Api, ApiKey, Remote, base_url, headers};
@@ -164,6 +166,12 @@ impl Class {
 }
 
 impl Error {
+    /// The model makes no vectors.
+    fn cannot_embed() -> Self {
+        let reason = "it makes no embeddings; `memorySearch.provider` of the agent, or of `agents.defaults`, names one that does";
+        Self::InvalidRequest(reason.to_owned())
+    }
+
     /// What kind of failure it is.
     pub fn class(&self) -> Class {
         match self {
@@ -199,10 +207,19 @@ impl Error {
 /// An answer as it comes. It ends after [`Event::Finished`], or with an error.
 pub type EventStream = Pin<Box<dyn Stream<Item = Result<Event, Error>> + Send>>;
 
+/// The vectors of texts on their way.
+pub type Embedding = Pin<Box<dyn Future<Output = Result<Embedded, Error>> + Send>>;
+
 /// Something that answers a prompt.
 pub trait Model: Send + Sync {
     /// Asks the model. Nothing happens before the stream is polled, and dropping it stops the work behind it.
     fn stream(&self, request: &Request) -> EventStream;
+
+    /// Turns texts into vectors. Nothing happens before the future is polled, and dropping it stops the work behind it.
+    fn embed(&self, texts: &Texts) -> Embedding {
+        let _ = texts;
+        Box::pin(std::future::ready(Err(Error::cannot_embed())))
+    }
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ use tracing::{Span, field::Empty};
 use crate::{
     agents::Agent,
     conversation::{self, Conversation, Room},
+    embeddings::Embeddings,
     failover::{Candidate, Failover},
     failure::Failure,
     images::{self, Gallery, Images},
@@ -48,6 +49,7 @@ pub(crate) struct Shared {
     pub(crate) prompts: Prompts,
     pub(crate) tools: Tools,
     pub(crate) images: Images,
+    pub(crate) embeddings: Embeddings,
     pub(crate) settings: Settings,
 }
 

@@ -1,5 +1,6 @@
 //! The gRPC face of the runner.
 
+mod embed;
 mod kept;
 mod preview;
 
@@ -31,7 +32,7 @@ use tracing::Instrument;
 
 use crate::{
     agents::{Agent, Agents, ModelName},
-    config::Models,
+    config::{Models, Provided},
     failover::Candidate,
     failure::invalid_argument,
     live::{Entered, Live, New, Registration},
@@ -129,27 +130,34 @@ impl Service {
 
     /// The models that may answer: the one that the request names or the agent's own, then those to fall back on.
     fn candidates(&self, agent: &Agent, asked_for: &str) -> Result<Vec<Candidate>, Status> {
-        let invalid = |reason: String| invalid_argument("x-clawdbot-model", &reason);
         let first = if asked_for.is_empty() {
-            agent.model.clone()
+            let provided = self.provided(&agent.model)?.clone();
+            Candidate { name: agent.model.clone(), provided, is_configured: true }
         } else {
-            asked_for.parse::<ModelName>().map_err(|error| invalid(error.to_string()))?
+            self.asked_for(asked_for)?
         };
-        let provided = self.inner.models.get(&first.provider);
-        let provided = provided.ok_or_else(|| invalid(format!("there is no model provider `{}`", first.provider)))?;
-        let is_listed = provided.names.is_empty() || provided.names.contains(&first.model);
-        if !asked_for.is_empty() && !is_listed {
-            return Err(invalid(format!("the provider `{}` has no model `{}`", first.provider, first.model)));
-        }
-        let fallbacks = agent.fallbacks.iter().filter(|name| **name != first).filter_map(|name| {
+        let fallbacks = agent.fallbacks.iter().filter(|name| **name != first.name).filter_map(|name| {
             let provided = self.inner.models.get(&name.provider)?.clone();
             Some(Candidate { name: name.clone(), provided, is_configured: true })
         });
         let fallbacks: Vec<Candidate> = fallbacks.collect();
-        let is_configured =
-            asked_for.is_empty() || provided.names.contains(&first.model) || self.inner.agents.names_model(&first);
-        let first = Candidate { name: first, provided: provided.clone(), is_configured };
         Ok([first].into_iter().chain(fallbacks).collect())
+    }
+
+    /// The model that a request names.
+    fn asked_for(&self, name: &str) -> Result<Candidate, Status> {
+        let name = name.parse::<ModelName>().map_err(|error| invalid_model(&error.to_string()))?;
+        let provided = self.provided(&name)?.clone();
+        if !provided.names.is_empty() && !provided.names.contains(&name.model) {
+            return Err(invalid_model(&format!("the provider `{}` has no model `{}`", name.provider, name.model)));
+        }
+        let is_configured = provided.names.contains(&name.model) || self.inner.agents.names_model(&name);
+        Ok(Candidate { name, provided, is_configured })
+    }
+
+    fn provided(&self, name: &ModelName) -> Result<&Provided, Status> {
+        let provided = self.inner.models.get(&name.provider);
+        provided.ok_or_else(|| invalid_model(&format!("there is no model provider `{}`", name.provider)))
     }
 
     /// Has a run go on by itself, whose events go to its one reader.
@@ -266,8 +274,8 @@ impl AgentRunner for Service {
         self.preview(request.into_inner()).await.map(Response::new)
     }
 
-    async fn embed(&self, _: Request<EmbedRequest>) -> Result<Response<EmbedResponse>, Status> {
-        Err(Status::failed_precondition("no embedding model is configured"))
+    async fn embed(&self, request: Request<EmbedRequest>) -> Result<Response<EmbedResponse>, Status> {
+        self.vectors(request.into_inner()).await.map(Response::new)
     }
 
     async fn list_agents(&self, _: Request<ListAgentsRequest>) -> Result<Response<ListAgentsResponse>, Status> {
@@ -276,6 +284,10 @@ impl AgentRunner for Service {
         let default_agent_id = agents.default_agent().id.to_string();
         Ok(Response::new(ListAgentsResponse { agents: listed.collect(), default_agent_id }))
     }
+}
+
+fn invalid_model(reason: &str) -> Status {
+    invalid_argument("x-clawdbot-model", reason)
 }
 
 fn check_run_id(run_id: &str) -> Result<(), Status> {

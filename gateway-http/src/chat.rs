@@ -35,6 +35,7 @@ pub(crate) use chunks::Chunks;
 use envelope::Envelope;
 use idempotency::IdempotencyKey;
 use request::ChatRequest;
+pub(crate) use request::read;
 
 const SESSION_KEY: HeaderName = HeaderName::from_static("x-clawdbot-session-key");
 const RUN_ID: HeaderName = HeaderName::from_static("x-clawdbot-run-id");

@@ -13,7 +13,7 @@ use shared::{
     transport::Transport,
 };
 
-use crate::{Gateway, Limits, Settings, kept::OnDisconnect};
+use crate::{Gateway, Limits, Settings, embeddings, kept::OnDisconnect};
 use auth::AuthSection;
 
 /// The gateway's configuration, read but not yet acted upon.
@@ -102,12 +102,22 @@ struct HttpSection {
 #[serde(default, rename_all = "camelCase")]
 struct Endpoints {
     chat_completions: ChatCompletions,
+    embeddings: Embeddings,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(default)]
 struct ChatCompletions {
     enabled: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Embeddings {
+    enabled: bool,
+    max_inputs: usize,
+    max_input_chars: usize,
+    max_total_chars: usize,
 }
 
 /// What the gateway needs to know of the section `services.sessionStore`.
@@ -139,6 +149,7 @@ impl Config {
                 limits,
                 serves_chat_completions: http.endpoints.chat_completions.enabled,
                 on_disconnect: http.on_disconnect,
+                embeddings: http.endpoints.embeddings.limits(),
             },
             store_timeout: Duration::from_millis(store.call_timeout_ms),
             lacks_a_main_token,
@@ -159,6 +170,16 @@ impl Config {
     /// Makes the gateway; `runner` and `store` are the ways to the agent runner and to the session store.
     pub fn build(self, runner: Transport, store: Transport) -> Gateway {
         Gateway::new(self, runner, store)
+    }
+}
+
+impl Embeddings {
+    fn limits(&self) -> Option<embeddings::Limits> {
+        self.enabled.then_some(embeddings::Limits {
+            inputs: self.max_inputs,
+            input_chars: self.max_input_chars,
+            total_chars: self.max_total_chars,
+        })
     }
 }
 
@@ -219,6 +240,12 @@ impl Default for StoreSection {
     }
 }
 
+impl Default for Embeddings {
+    fn default() -> Self {
+        Self { enabled: true, max_inputs: 128, max_input_chars: 8192, max_total_chars: 65_536 }
+    }
+}
+
 impl Default for ChatCompletions {
     fn default() -> Self {
         Self { enabled: true }
@@ -243,6 +270,11 @@ mod tests {
         let on_disconnect = config::documented_default("gateway.http.onDisconnect").expect("it has one");
         assert_eq!(serde_json::from_value::<OnDisconnect>(on_disconnect.into()).ok(), Some(http.on_disconnect));
         check("gateway.http.endpoints.chatCompletions.enabled", &http.endpoints.chat_completions.enabled);
+        let Embeddings { enabled, max_inputs, max_input_chars, max_total_chars } = http.endpoints.embeddings;
+        check("gateway.http.endpoints.embeddings.enabled", &enabled);
+        check("gateway.http.endpoints.embeddings.maxInputs", &max_inputs);
+        check("gateway.http.endpoints.embeddings.maxInputChars", &max_input_chars);
+        check("gateway.http.endpoints.embeddings.maxTotalChars", &max_total_chars);
         check("services.sessionStore.callTimeoutMs", &StoreSection::default().call_timeout_ms);
     }
 

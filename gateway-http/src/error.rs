@@ -209,6 +209,21 @@ impl ApiError {
         Self::of_call(status, "session store", |_| Self::invalid_value("after", "no session has this key"))
     }
 
+    /// What a call for embeddings that failed means over HTTP: the same as a run that failed.
+    pub(crate) fn of_embedding(status: &Status) -> Self {
+        let reason = status.get_details_error_info().and_then(|info| FailureCode::from_str_name(&info.reason));
+        let Some(code) = reason else {
+            return Self::of_call(status, "agent runner", |status| Self::model_not_found(status.message(), "model"));
+        };
+        let retry_after = status.get_details_retry_info().and_then(|info| info.retry_delay).unwrap_or_default();
+        Self::from(Failed {
+            code: code.into(),
+            message: status.message().to_owned(),
+            retry_after_ms: u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX),
+            ..Failed::default()
+        })
+    }
+
     /// `not_found` says what it was that `service` did not find.
     fn of_call(status: &Status, service: &str, not_found: impl FnOnce(&Status) -> Self) -> Self {
         // A status that came from the service has no source; one that was made of a broken connection has.

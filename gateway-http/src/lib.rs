@@ -7,6 +7,7 @@ mod caller;
 mod chat;
 mod config;
 mod directory;
+mod embeddings;
 mod error;
 mod kept;
 mod models;
@@ -61,6 +62,8 @@ struct Settings {
     limits: Limits,
     serves_chat_completions: bool,
     on_disconnect: OnDisconnect,
+    /// `None` when embeddings are not served.
+    embeddings: Option<embeddings::Limits>,
 }
 
 /// What a request may take.

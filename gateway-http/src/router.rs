@@ -7,11 +7,12 @@ use axum::{
     routing::{get, post},
 };
 
-use crate::{Gateway, chat, error::ApiError, models, probes, runs, sessions, trace};
+use crate::{Gateway, chat, embeddings, error::ApiError, models, probes, runs, sessions, trace};
 
 pub(crate) fn router(gateway: Gateway) -> Router {
     Router::new()
         .route("/v1/chat/completions", post(chat::completions))
+        .route("/v1/embeddings", post(embeddings::create))
         .route("/v1/models", get(models::list))
         .route("/v1/runs/{id}/events", get(runs::events))
         .route("/v1/runs/{id}/cancel", post(runs::cancel))

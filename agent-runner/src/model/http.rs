@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream::BoxStream};
-use reqwest::{Client, Url, header::HeaderMap};
+use reqwest::{Client, Response, Url, header::HeaderMap};
 use shared::telemetry;
 use tracing::Span;
 
@@ -13,6 +13,8 @@ use super::{Error, provider_error};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Idle connections that are kept for the next requests.
 const IDLE_CONNECTIONS: usize = 256;
+/// The longest answer that is no stream: 2048 vectors of 3072 dimensions in JSON are about so long.
+const MAX_WHOLE_BYTES: usize = 128 * 1024 * 1024;
 
 /// The connections to one provider; clones share them.
 #[derive(Clone, Debug)]
@@ -44,21 +46,13 @@ impl Connections {
     pub(super) fn post(
         &self,
         url: Url,
-        mut headers: HeaderMap,
+        headers: HeaderMap,
         body: Vec<u8>,
     ) -> impl Future<Output = Result<Body, Error>> + Send + use<> {
-        telemetry::inject(&Span::current(), &mut headers);
-        let call = self.client.post(url).headers(headers).body(body);
+        let sending = self.send(url, headers, body);
         let (provider_id, idle_timeout) = (Arc::clone(&self.provider_id), self.idle_timeout);
         async move {
-            let broken = |error: &reqwest::Error| provider_error::from_transport(&provider_id, error, idle_timeout);
-            let response = call.send().await.map_err(|error| broken(&error))?;
-            let status = response.status();
-            if !status.is_success() {
-                let retry_after = provider_error::retry_after(response.headers());
-                let body = provider_error::read_body(response).await;
-                return Err(provider_error::from_status(&provider_id, status, retry_after, &body));
-            }
+            let response = sending.await?;
             if provider_error::is_json(response.headers()) {
                 // Some proxies report their errors with 200.
                 let body = provider_error::read_body(response).await;
@@ -68,6 +62,54 @@ impl Connections {
                 .bytes_stream()
                 .map_err(move |error| provider_error::from_transport(&provider_id, &error, idle_timeout));
             Ok(bytes.boxed())
+        }
+    }
+
+    /// The same for an answer that is no stream, read to its end.
+    pub(super) fn post_for_whole(
+        &self,
+        url: Url,
+        headers: HeaderMap,
+        body: Vec<u8>,
+    ) -> impl Future<Output = Result<Vec<u8>, Error>> + Send + use<> {
+        let sending = self.send(url, headers, body);
+        let (provider_id, idle_timeout) = (Arc::clone(&self.provider_id), self.idle_timeout);
+        async move {
+            let mut response = sending.await?;
+            let mut body = Vec::new();
+            loop {
+                let chunk = response.chunk().await;
+                match chunk.map_err(|error| provider_error::from_transport(&provider_id, &error, idle_timeout))? {
+                    Some(chunk) if body.len() + chunk.len() > MAX_WHOLE_BYTES => {
+                        return Err(Error::Failed("its answer is too long".to_owned()));
+                    }
+                    Some(chunk) => body.extend_from_slice(&chunk),
+                    None => return Ok(body),
+                }
+            }
+        }
+    }
+
+    /// The head of an answer, if it is a good one.
+    fn send(
+        &self,
+        url: Url,
+        mut headers: HeaderMap,
+        body: Vec<u8>,
+    ) -> impl Future<Output = Result<Response, Error>> + Send + use<> {
+        telemetry::inject(&Span::current(), &mut headers);
+        let call = self.client.post(url).headers(headers).body(body);
+        let (provider_id, idle_timeout) = (Arc::clone(&self.provider_id), self.idle_timeout);
+        async move {
+            let sent = call.send().await;
+            let response = sent.map_err(|error| provider_error::from_transport(&provider_id, &error, idle_timeout))?;
+            let status = response.status();
+            if status.is_success() {
+                return Ok(response);
+            }
+            let retry_after = provider_error::retry_after(response.headers());
+            let body = provider_error::read_body(response).await;
+            Err(provider_error::from_status(&provider_id, status, retry_after, &body))
         }
     }
 }

@@ -199,6 +199,14 @@ pub(super) fn from_json(provider_id: &str, body: &[u8]) -> Error {
     from_stream(&details)
 }
 
+/// What an answer means that should have been vectors and is not.
+pub(super) fn from_whole(details: &Details) -> Error {
+    if details.message.is_empty() && details.code.is_null() {
+        return Error::Failed("it sent no embeddings".to_owned());
+    }
+    from_stream(details)
+}
+
 /// What a broken connection means.
 pub(super) fn from_transport(provider_id: &str, error: &reqwest::Error, idle_timeout: Duration) -> Error {
     let cause = std::iter::successors(std::error::Error::source(error), |error| error.source()).last();

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
-use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
+use futures_util::{FutureExt, StreamExt, TryFutureExt, TryStreamExt, stream};
 use proto::session::v1::{Part, part::Kind};
 use reqwest::{
     Url,
@@ -12,7 +12,9 @@ use serde::Deserialize;
 use tracing::Span;
 
 use super::{
-    Connections, Error, Event, EventStream, Model, Request, anthropic, google,
+    Connections, Embedded, Embedding, Error, Event, EventStream, Model, Profile, Request, Texts, anthropic,
+    embeddings::Protocol,
+    google,
     http::Body,
     openai,
     provider_error::{self, Secrets},
@@ -181,10 +183,7 @@ impl Model for Remote {
             Ok(body) => body,
             Err(error) => return stream::once(std::future::ready(Err(error))).boxed(),
         };
-        let mut headers = api.headers(self.api_key.as_ref(), self.auth_header);
-        for (name, value) in self.headers.iter().chain(&request.profile.headers) {
-            headers.insert(name, value.clone());
-        }
+        let headers = self.headers(api, &request.profile);
         let secrets = Secrets::of(&headers);
         let question = Question {
             api,
@@ -200,6 +199,40 @@ impl Model for Remote {
             Err(error) => Err(provider_error::for_client(error, &secrets)),
         };
         events.map(told).boxed()
+    }
+
+    fn embed(&self, texts: &Texts) -> Embedding {
+        let api = texts.profile.api.unwrap_or(self.api);
+        let Some(protocol) = Protocol::of(api) else {
+            return std::future::ready(Err(Error::cannot_embed())).boxed();
+        };
+        let headers = self.headers(api, &texts.profile);
+        let secrets = Secrets::of(&headers);
+        let url = protocol.url(&self.base_url, &texts.model);
+        let calls = texts.texts.chunks(protocol.most_texts()).map(|some| {
+            let body = protocol.body(texts, some);
+            (some.len(), self.connections.post_for_whole(url.clone(), headers.clone(), body))
+        });
+        let calls: Vec<_> = calls.collect();
+        let asking = async move {
+            let mut embedded = Embedded::default();
+            for (count, call) in calls {
+                embedded.add(protocol.read(&call.await?, count)?);
+            }
+            Ok(embedded)
+        };
+        asking.map_err(move |error| provider_error::for_client(error, &secrets)).boxed()
+    }
+}
+
+impl Remote {
+    /// The protocol's, then the provider's, then the model's own.
+    fn headers(&self, api: Api, profile: &Profile) -> HeaderMap {
+        let mut headers = api.headers(self.api_key.as_ref(), self.auth_header);
+        for (name, value) in self.headers.iter().chain(&profile.headers) {
+            headers.insert(name, value.clone());
+        }
+        headers
     }
 }
 

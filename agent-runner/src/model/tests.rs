@@ -1,5 +1,6 @@
 //! What holds for every protocol, and what the protocols' own tests share.
 
+mod embeddings;
 mod properties;
 pub(super) mod recorded;
 mod replay;

@@ -1,7 +1,7 @@
 //! The request's JSON, checked field by field.
 
 use proto::agent::v1::{FunctionTool, GenerationOptions, ToolChoice};
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::error::Category;
 
 use super::{
@@ -61,7 +61,7 @@ struct StreamOptions {
 impl ChatRequest {
     /// Fails with a 400 that names the field at fault.
     pub(super) fn parse(body: &[u8]) -> Result<Self, ApiError> {
-        let mut wire = read(body)?;
+        let mut wire: Wire = read(body)?;
         if wire.n.is_some_and(|n| n != 1) {
             return Err(ApiError::invalid_value("n", "only 1 answer can be had"));
         }
@@ -104,9 +104,10 @@ impl Wire {
     }
 }
 
-fn read(body: &[u8]) -> Result<Wire, ApiError> {
+/// Reads a body that is one object. Fails with a 400 that names the field at fault.
+pub(crate) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     let mut json = serde_json::Deserializer::from_slice(body);
-    let Object(wire) = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+    let Object(read) = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let param = error.path().to_string();
         let reason = error.inner().to_string();
         match error.inner().classify() {
@@ -116,7 +117,7 @@ fn read(body: &[u8]) -> Result<Wire, ApiError> {
         }
     })?;
     json.end().map_err(|error| ApiError::invalid_json(&error.to_string()))?;
-    Ok(wire)
+    Ok(read)
 }
 
 #[cfg(test)]

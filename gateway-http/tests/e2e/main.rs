@@ -17,6 +17,7 @@ mod workspaces;
 
 mod agent_tools;
 mod completions;
+mod embeddings;
 mod images;
 mod mcp;
 mod streaming;

@@ -28,6 +28,7 @@ use crate::{
     agents::{Agent, Agents, ModelName},
     bootstrap::Bootstrap,
     config::{Models, Provided},
+    embeddings::Embeddings,
     failover::{Failover, Patience},
     images::{self, Images},
     mcp::Servers,
@@ -377,6 +378,7 @@ impl Setup {
                 Servers::new(Vec::new()),
             ),
             images: Images::new(images::Settings::default()),
+            embeddings: Embeddings::with(Duration::from_secs(65)),
             settings: self.settings,
         };
         let store = Layered::new(SessionStoreServer::new(store.clone()), 100);

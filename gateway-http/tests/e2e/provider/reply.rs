@@ -41,6 +41,11 @@ impl Reply {
         Self::new(status, "application/json").send(body.to_string())
     }
 
+    /// Answers with JSON, where no stream is asked for.
+    pub(crate) fn json(body: &Value) -> Self {
+        Self::new(200, "application/json").send(body.to_string())
+    }
+
     fn new(status: u16, content_type: &str) -> Self {
         let reply = Self {
             status: StatusCode::from_u16(status).unwrap(),
