@@ -1,6 +1,7 @@
 //! Runs from the outside: the generated client on the generated server, a store that records, a model that obeys.
 
 mod agent;
+mod embeddings;
 mod fakes;
 mod images;
 mod kept;
