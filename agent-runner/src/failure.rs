@@ -117,6 +117,7 @@ impl Failure {
             Self::Internal(_)
             | Self::Model(_)
             | Self::AllModels { .. }
+            | Self::SessionMoved
             | Self::SessionBusy(_)
             | Self::LeaseLost
             | Self::AlreadyCommitted
