@@ -1,5 +1,6 @@
 //! Settings: flag over environment over file over default, read once from values that `main` gives.
 
+mod change;
 mod environment;
 mod error;
 mod file;
@@ -14,6 +15,7 @@ mod substitute;
 #[cfg(test)]
 mod tests;
 mod upstream;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,9 +24,11 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+pub use change::Change;
 pub use environment::Environment;
 pub use error::{Error, Origin};
 pub use settings::{Kind, SETTINGS, Setting, documented_default};
+pub use watch::{Look, Watch};
 
 use path::KeyPath;
 use substitute::Substitutions;
@@ -38,6 +42,8 @@ pub struct Sources {
     pub config_path: Option<PathBuf>,
     /// Values from the command line by the keys of [`SETTINGS`].
     pub flags: Vec<(&'static str, String)>,
+    /// Values for what nothing else sets, or sets to blank text, likewise.
+    pub fallbacks: Vec<(&'static str, String)>,
 }
 
 impl Sources {
@@ -48,7 +54,7 @@ impl Sources {
         flags: impl IntoIterator<Item = (&'static str, Option<String>)>,
     ) -> Self {
         let flags = flags.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
-        Self { environment, config_path, flags }
+        Self { environment, config_path, flags, fallbacks: Vec::new() }
     }
 }
 
@@ -56,6 +62,7 @@ impl Sources {
 ///
 /// Each crate reads its own part with [`Document::section`] into a type of its own, whose
 /// `Default` holds the defaults.
+#[derive(Clone)]
 pub struct Document {
     root: Value,
     path: Option<PathBuf>,
@@ -171,15 +178,16 @@ impl fmt::Debug for Document {
     }
 }
 
-/// Shows the keys of flags without their values: some are secrets.
+/// Shows the keys of flags and fallbacks without their values: some are secrets.
 impl fmt::Debug for Sources {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let flags: Vec<_> = self.flags.iter().map(|(key, _)| key).collect();
+        let keys = |values: &[(&'static str, String)]| values.iter().map(|(key, _)| *key).collect::<Vec<_>>();
         formatter
             .debug_struct("Sources")
             .field("environment", &self.environment)
             .field("config_path", &self.config_path)
-            .field("flags", &flags)
+            .field("flags", &keys(&self.flags))
+            .field("fallbacks", &keys(&self.fallbacks))
             .finish()
     }
 }

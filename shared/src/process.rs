@@ -1,4 +1,6 @@
-//! The first steps of every binary, in their order.
+//! The first steps of every binary, in their order, and what each does beside its work.
+
+mod reload;
 
 use tokio_util::sync::CancellationToken;
 
@@ -7,6 +9,7 @@ use crate::{
     shutdown::{self, Asked},
     telemetry::{self, LogSection, Telemetry},
 };
+use reload::Reload;
 
 /// A process that has read its configuration and can log.
 #[derive(Debug)]
@@ -17,6 +20,7 @@ pub struct Process {
     pub environment: Environment,
     /// Cancelled when the process is asked to end.
     pub shutdown: CancellationToken,
+    sources: Sources,
     at_once: CancellationToken,
     telemetry: Telemetry,
 }
@@ -50,8 +54,26 @@ impl Process {
             tracing::warn!("{warning}");
         }
         let Asked { to_end, to_end_at_once } = shutdown::on_signal()?;
-        let environment = sources.environment;
-        Ok(Self { document, environment, shutdown: to_end, at_once: to_end_at_once, telemetry })
+        let environment = sources.environment.clone();
+        Ok(Self { document, environment, shutdown: to_end, sources, at_once: to_end_at_once, telemetry })
+    }
+
+    /// Does the work, and has `apply` take the settings of each changed configuration file meanwhile, until the process
+    /// is asked to end. `apply` takes all of them or, saying why, none; a file that it refuses changes nothing. `sections`
+    /// are those that the process reads: only of them the log says what has changed. Environment and flags stay as they
+    /// were. SIGHUP has the file looked at without delay, unless there is a terminal.
+    pub async fn watching_config<T>(
+        &self,
+        sections: &[&str],
+        apply: impl AsyncFnMut(&Document) -> Result<(), String>,
+        work: impl Future<Output = T>,
+    ) -> T {
+        let watching = Reload::run(self.sources.clone(), &self.document, sections, &self.shutdown, apply);
+        tokio::select! {
+            biased;
+            done = work => done,
+            never = watching => match never {},
+        }
     }
 
     /// Does the work, unless the process is told twice to end: then the work is dropped, and `None` is all there is left

@@ -14,17 +14,20 @@ pub(super) struct File {
     pub(super) text: String,
 }
 
-/// Reads the file that was named, or the one at the default place if there is one.
-pub(super) fn read(sources: &Sources) -> Result<Option<File>, Error> {
-    let from_environment = || sources.environment.path("CLAWDBOT_CONFIG_PATH");
-    let (path, named_by) = if let Some(path) = &sources.config_path {
+/// Returns where the file is, or would be, and what names it; nothing for the default place.
+pub(super) fn place(sources: &Sources) -> (PathBuf, Option<&'static str>) {
+    if let Some(path) = &sources.config_path {
         (path.clone(), Some("--config"))
-    } else if let Some(path) = from_environment() {
+    } else if let Some(path) = sources.environment.path("CLAWDBOT_CONFIG_PATH") {
         (path, Some("CLAWDBOT_CONFIG_PATH"))
     } else {
-        let default = sources.environment.home().join(".clawdbot/clawdbot.json");
-        (default, None)
-    };
+        (sources.environment.home().join(".clawdbot/clawdbot.json"), None)
+    }
+}
+
+/// Reads the file that was named, or the one at the default place if there is one.
+pub(super) fn read(sources: &Sources) -> Result<Option<File>, Error> {
+    let (path, named_by) = place(sources);
     match fs::read_to_string(&path) {
         Ok(text) => Ok(Some(File { path, text })),
         Err(reason) if reason.kind() == ErrorKind::NotFound && named_by.is_none() => Ok(None),

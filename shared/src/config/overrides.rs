@@ -1,4 +1,4 @@
-//! What beats the file: environment variables, and flags over those.
+//! What beats the file: environment variables, and flags over those; and what holds where none of them says anything.
 
 use serde_json::{Map, Value};
 
@@ -18,9 +18,14 @@ impl Document {
             }
         }
         for (key, text) in &sources.flags {
-            let setting = SETTINGS.iter().find(|setting| setting.key == *key);
-            let setting = setting.ok_or_else(|| value_error(*key, "not a setting", Origin::Flag))?;
-            self.set(setting, text, Origin::Flag)?;
+            self.set(named(key, &Origin::Flag)?, text, Origin::Flag)?;
+        }
+        for (key, text) in &sources.fallbacks {
+            let setting = named(key, &Origin::Default)?;
+            let value = KeyPath::of_names(key).find(&self.root);
+            if value.is_none_or(|value| value.as_str().is_some_and(|text| text.trim().is_empty())) {
+                self.set(setting, text, Origin::Default)?;
+            }
         }
         Ok(self)
     }
@@ -46,4 +51,9 @@ impl Document {
         self.origins.insert(path, origin);
         Ok(())
     }
+}
+
+fn named(key: &'static str, origin: &Origin) -> Result<&'static Setting, Error> {
+    let setting = SETTINGS.iter().find(|setting| setting.key == key);
+    setting.ok_or_else(|| value_error(key, "not a setting", origin.clone()))
 }

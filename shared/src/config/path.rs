@@ -59,12 +59,25 @@ impl KeyPath {
         self.0.len() == parts(pattern).count() && self.is_within_pattern(pattern)
     }
 
+    /// Whether places that `pattern` describes lie below this one.
+    pub(super) fn is_above_pattern(&self, pattern: &'static str) -> bool {
+        let mut parts = parts(pattern);
+        self.0.iter().all(|segment| parts.next().is_some_and(|part| part.accepts(segment))) && parts.next().is_some()
+    }
+
     /// Returns the value at this place.
     pub(super) fn find<'value>(&self, root: &'value Value) -> Option<&'value Value> {
-        self.0.iter().try_fold(root, |value, segment| match segment {
-            Segment::Name(name) => value.get(name),
-            Segment::Index(index) => value.get(index),
-        })
+        self.0.iter().try_fold(root, |value, segment| segment.of(value))
+    }
+}
+
+impl Segment {
+    /// Returns what an object or an array holds at this step.
+    pub(super) fn of<'value>(&self, value: &'value Value) -> Option<&'value Value> {
+        match self {
+            Self::Name(name) => value.get(name),
+            Self::Index(index) => value.get(index),
+        }
     }
 }
 

@@ -17,6 +17,8 @@ pub struct Setting {
     pub default: &'static str,
     /// What it is for.
     pub help: &'static str,
+    /// Whether a process that runs keeps the value it started with.
+    pub needs_restart: bool,
 }
 
 /// What the value of a setting is, which decides how the text of a variable or flag is read.
@@ -72,19 +74,23 @@ pub(super) fn is_secret(path: &KeyPath) -> bool {
 
 impl Setting {
     const fn new(key: &'static str, kind: Kind, default: &'static str, help: &'static str) -> Self {
-        Self { key, environment: None, kind, default, help }
+        Self { key, environment: None, kind, default, help, needs_restart: false }
     }
 
     const fn or_environment(self, name: &'static str) -> Self {
         Self { environment: Some(name), ..self }
+    }
+
+    const fn needs_restart(self) -> Self {
+        Self { needs_restart: true, ..self }
     }
 }
 
 /// Every setting there is.
 #[rustfmt::skip]
 pub const SETTINGS: &[Setting] = &[
-    Setting::new("gateway.port", Kind::Integer, "18789", "port for HTTP").or_environment("CLAWDBOT_GATEWAY_PORT"),
-    Setting::new("gateway.bind", Kind::Text, "loopback", "address to listen on: `loopback`, `lan` or an IP address").or_environment("CLAWDBOT_GATEWAY_BIND"),
+    Setting::new("gateway.port", Kind::Integer, "18789", "port for HTTP").or_environment("CLAWDBOT_GATEWAY_PORT").needs_restart(),
+    Setting::new("gateway.bind", Kind::Text, "loopback", "address to listen on: `loopback`, `lan` or an IP address").or_environment("CLAWDBOT_GATEWAY_BIND").needs_restart(),
     Setting::new("gateway.auth.mode", Kind::Text, "follows which secret is set", "`token`, `password` or `none`"),
     Setting::new("gateway.auth.token", Kind::Secret, "made at the first start on loopback", "secret of token mode").or_environment("CLAWDBOT_GATEWAY_TOKEN"),
     Setting::new("gateway.auth.password", Kind::Secret, "", "secret of password mode").or_environment("CLAWDBOT_GATEWAY_PASSWORD"),
@@ -110,22 +116,22 @@ pub const SETTINGS: &[Setting] = &[
     Setting::new("gateway.http.endpoints.embeddings.maxInputChars", Kind::Integer, "8192", "characters of one text"),
     Setting::new("gateway.http.endpoints.embeddings.maxTotalChars", Kind::Integer, "65536", "characters of all texts of a request"),
 
-    Setting::new("services.agentRunner.url", Kind::Text, "http://127.0.0.1:18790", "runners as seen by the gateway, separated by commas").or_environment("CLAWDBOT_AGENT_RUNNER_URL"),
-    Setting::new("services.agentRunner.listen", Kind::Text, "127.0.0.1:18790", "address the runner listens on").or_environment("CLAWDBOT_AGENT_RUNNER_LISTEN"),
-    Setting::new("services.agentRunner.maxConcurrentCalls", Kind::Integer, "4096", "calls at a time, runs included; more are refused"),
-    Setting::new("services.agentRunner.drainMs", Kind::Integer, "30000", "time for open runs to end at shutdown"),
-    Setting::new("services.agentRunner.advertiseUrl", Kind::Text, "that of `listen`", "URL at which other runners reach this one").or_environment("CLAWDBOT_AGENT_RUNNER_ADVERTISE_URL"),
-    Setting::new("services.sessionStore.url", Kind::Text, "http://127.0.0.1:18791", "stores as seen by the runner and the gateway, separated by commas").or_environment("CLAWDBOT_SESSION_STORE_URL"),
-    Setting::new("services.sessionStore.listen", Kind::Text, "127.0.0.1:18791", "address the store listens on").or_environment("CLAWDBOT_SESSION_STORE_LISTEN"),
-    Setting::new("services.sessionStore.database", Kind::Secret, "`sqlite:<state>/sessions.db`", "where sessions are kept: a file, or `postgres://<user>:<password>@<host>:<port>/<database>`").or_environment("CLAWDBOT_SESSION_STORE_DATABASE"),
-    Setting::new("services.sessionStore.maxConcurrentCalls", Kind::Integer, "1024", "calls at a time, more are refused"),
-    Setting::new("services.sessionStore.maxConnections", Kind::Integer, "16", "connections of one store to PostgreSQL"),
-    Setting::new("services.sessionStore.callTimeoutMs", Kind::Integer, "10000", "time for one call to the store"),
+    Setting::new("services.agentRunner.url", Kind::Text, "http://127.0.0.1:18790", "runners as seen by the gateway, separated by commas").or_environment("CLAWDBOT_AGENT_RUNNER_URL").needs_restart(),
+    Setting::new("services.agentRunner.listen", Kind::Text, "127.0.0.1:18790", "address the runner listens on").or_environment("CLAWDBOT_AGENT_RUNNER_LISTEN").needs_restart(),
+    Setting::new("services.agentRunner.maxConcurrentCalls", Kind::Integer, "4096", "calls at a time, runs included; more are refused").needs_restart(),
+    Setting::new("services.agentRunner.drainMs", Kind::Integer, "30000", "time for open runs to end at shutdown").needs_restart(),
+    Setting::new("services.agentRunner.advertiseUrl", Kind::Text, "that of `listen`", "URL at which other runners reach this one").or_environment("CLAWDBOT_AGENT_RUNNER_ADVERTISE_URL").needs_restart(),
+    Setting::new("services.sessionStore.url", Kind::Text, "http://127.0.0.1:18791", "stores as seen by the runner and the gateway, separated by commas").or_environment("CLAWDBOT_SESSION_STORE_URL").needs_restart(),
+    Setting::new("services.sessionStore.listen", Kind::Text, "127.0.0.1:18791", "address the store listens on").or_environment("CLAWDBOT_SESSION_STORE_LISTEN").needs_restart(),
+    Setting::new("services.sessionStore.database", Kind::Secret, "`sqlite:<state>/sessions.db`", "where sessions are kept: a file, or `postgres://<user>:<password>@<host>:<port>/<database>`").or_environment("CLAWDBOT_SESSION_STORE_DATABASE").needs_restart(),
+    Setting::new("services.sessionStore.maxConcurrentCalls", Kind::Integer, "1024", "calls at a time, more are refused").needs_restart(),
+    Setting::new("services.sessionStore.maxConnections", Kind::Integer, "16", "connections of one store to PostgreSQL").needs_restart(),
+    Setting::new("services.sessionStore.callTimeoutMs", Kind::Integer, "10000", "time for one call to the store").needs_restart(),
 
-    Setting::new("admin.listen", Kind::Text, "off", "address for `/metrics`, `/healthz` and `/readyz`").or_environment("CLAWDBOT_ADMIN_LISTEN"),
-    Setting::new("admin.maxConnections", Kind::Integer, "64", "connections there at a time; more wait"),
+    Setting::new("admin.listen", Kind::Text, "off", "address for `/metrics`, `/healthz` and `/readyz`").or_environment("CLAWDBOT_ADMIN_LISTEN").needs_restart(),
+    Setting::new("admin.maxConnections", Kind::Integer, "64", "connections there at a time; more wait").needs_restart(),
 
-    Setting::new("log.format", Kind::Text, "`text` on a terminal, `json` otherwise", "how log lines look").or_environment("CLAWDBOT_LOG_FORMAT"),
+    Setting::new("log.format", Kind::Text, "`text` on a terminal, `json` otherwise", "how log lines look").or_environment("CLAWDBOT_LOG_FORMAT").needs_restart(),
 
     Setting::new("models.providers.<id>.api", Kind::Text, "openai-completions; their own for `anthropic` and `google`", "protocol of the provider: `openai-completions`, `openai-responses`, `anthropic-messages`, `google-generative-ai` or `local`"),
     Setting::new("models.providers.<id>.baseUrl", Kind::Text, "the environment's or its own for `anthropic`, `openai` and `google`", "address of the provider"),

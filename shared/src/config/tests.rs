@@ -1,5 +1,6 @@
 //! What settings and their sources promise.
 
+mod change;
 mod errors;
 
 use std::fmt::Debug;
@@ -48,6 +49,7 @@ fn sources(environment: &[(&str, &str)], flags: &[(&'static str, &str)]) -> Sour
         environment: environment.iter().copied().collect(),
         config_path: None,
         flags: flags.iter().map(|(key, value)| (*key, (*value).to_owned())).collect(),
+        fallbacks: Vec::new(),
     }
 }
 
@@ -77,6 +79,20 @@ fn a_flag_beats_the_environment_which_beats_the_file_which_beats_the_default() {
     check(file, &environment, &[("gateway.port", "3")], 3);
     // What beats a value also beats the variable that the file refers to.
     check("{ gateway: { port: '${NONE}' } }", &environment, &[], 2);
+}
+
+#[test]
+fn a_fallback_holds_where_nothing_else_sets_anything() {
+    let check = |text: &str, environment: &[(&str, &str)], expected: &str| {
+        let fallbacks = vec![("gateway.auth.token", "made".to_owned())];
+        let sources = Sources { fallbacks, ..sources(environment, &[]) };
+        let document = Document::from_text(text, Path::new(FILE), &sources).unwrap();
+        assert_eq!(document.section::<Gateway>("gateway").unwrap().auth.token.as_deref(), Some(expected), "{text}");
+    };
+    check("{}", &[], "made");
+    check("{ gateway: { auth: { token: ' ' } } }", &[], "made");
+    check("{ gateway: { auth: { token: 'mine' } } }", &[], "mine");
+    check("{}", &[("CLAWDBOT_GATEWAY_TOKEN", "mine")], "mine");
 }
 
 #[test]
@@ -161,7 +177,7 @@ fn the_file_is_the_flags_then_the_environments_then_the_default() {
         let sources = Sources {
             environment: [("HOME", home.to_str().unwrap()), ("CLAWDBOT_CONFIG_PATH", variable)].into_iter().collect(),
             config_path: config_path.map(|name| home.join(name)),
-            flags: Vec::new(),
+            ..Sources::default()
         };
         Document::load(&sources)
     };
@@ -202,5 +218,6 @@ fn the_readme_lists_every_setting() {
 
 fn readme_row(setting: &Setting) -> String {
     let environment = setting.environment.map_or(String::new(), |name| format!("`{name}`"));
-    format!("| `{}` | {environment} | {} | {} |", setting.key, setting.default, setting.help)
+    let restart = if setting.needs_restart { "; needs a restart" } else { "" };
+    format!("| `{}` | {environment} | {} | {}{restart} |", setting.key, setting.default, setting.help)
 }

@@ -39,7 +39,8 @@ pub(crate) fn ensure(mut sources: Sources) -> anyhow::Result<(Sources, Token)> {
         let token = make(&path).with_context(|| format!("cannot keep a token in {}", path.display()))?;
         (token.clone(), Token::Made { token, path })
     };
-    sources.flags.push(("gateway.auth.token", token));
+    // A file that names one later has its way.
+    sources.fallbacks.push(("gateway.auth.token", token));
     Ok((sources, source))
 }
 
