@@ -69,6 +69,7 @@ impl Process {
         work: impl Future<Output = T>,
     ) -> T {
         let watching = Reload::run(self.sources.clone(), &self.document, sections, &self.shutdown, apply);
+        let watching = Box::pin(watching);
         tokio::select! {
             biased;
             done = work => done,

@@ -25,6 +25,9 @@ pub use server::{Layered, is_overload};
 /// The largest gRPC message that either side takes, in bytes. A gateway refuses larger requests long before.
 pub const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;
 
+/// Calls that are made all the time, whether anybody asks for anything: their spans would bury all others.
+const ROUTINE: &[&str] = &["/clawdbot.agent.v1.AgentRunner/ListAgents"];
+
 /// A way to call a service, for the generated clients; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Transport(BoxCloneSyncService<http::Request<Body>, http::Response<Body>, TransportError>);

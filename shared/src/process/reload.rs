@@ -143,7 +143,7 @@ async fn told_to_look(hangup: &mut Option<Signal>) {
         None => None,
     };
     if told.is_none() {
-        future::pending().await
+        future::pending::<()>().await;
     }
 }
 

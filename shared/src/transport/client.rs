@@ -11,7 +11,7 @@ use tower::Service;
 use tracing::{Instrument, Span, field::Empty};
 
 use super::{
-    TransportError, deadline,
+    ROUTINE, TransportError, deadline,
     scope::{self, Scoped},
 };
 use crate::telemetry;
@@ -53,8 +53,11 @@ where
     }
 }
 
-/// The span of a call; OpenTelemetry names it by the call's full method name, as its RPC conventions ask.
+/// The span of a call, unless it is a matter of routine; OpenTelemetry names it by the call's full method name, as its RPC conventions ask.
 fn span(path: &str) -> Span {
+    if ROUTINE.contains(&path) {
+        return Span::none();
+    }
     let name = path.trim_start_matches('/');
     tracing::info_span!("call", otel.name = name, otel.kind = "client", otel.status_code = Empty, rpc.system = "grpc")
 }

@@ -13,7 +13,10 @@ use tonic::{Status, body::Body, metadata::MetadataValue, server::NamedService};
 use tower::Service;
 use tracing::{Instrument, Span, field::Empty};
 
-use super::scope::{self, Scoped};
+use super::{
+    ROUTINE,
+    scope::{self, Scoped},
+};
 use crate::telemetry;
 
 /// Tells a service's own bound on calls from what the service means by `RESOURCE_EXHAUSTED`.
@@ -74,6 +77,9 @@ where
 }
 
 fn span(path: &str, headers: &http::HeaderMap) -> Span {
+    if ROUTINE.contains(&path) {
+        return Span::none();
+    }
     let name = path.trim_start_matches('/');
     let span = tracing::info_span!(
         parent: None, "serve", otel.name = name, otel.kind = "server", otel.status_code = Empty, rpc.system = "grpc"
