@@ -2,17 +2,22 @@
 
 use std::{sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Error, config::Lifetime, store::Store};
+use crate::{Error, SessionConfig, store::Store};
 
 /// Between two small deletions, so that others get their turns.
 const BREATH: Duration = Duration::from_millis(50);
 
-/// Deletes sessions `ttl` after their last turn, and whatever else is past its time, until `stop` is cancelled; rests
-/// for `interval` when nothing is left.
-pub(crate) async fn run(store: Arc<dyn Store>, ttl: Lifetime, interval: Duration, stop: CancellationToken) {
+/// Deletes sessions that had no turn for as long as they are kept, and whatever else is past its time, until `stop` is
+/// cancelled; rests for the configured time when nothing is left.
+pub(crate) async fn run(store: Arc<dyn Store>, config: Arc<ArcSwap<SessionConfig>>, stop: CancellationToken) {
     loop {
+        let (ttl, interval) = {
+            let config = config.load();
+            (config.ttl, Duration::from_millis(config.prune_interval_ms))
+        };
         let pause = match store.prune(ttl.as_millis()).await {
             Ok(true) => BREATH,
             Ok(false) => interval,

@@ -1,7 +1,8 @@
 //! The gRPC service: every call taken apart, handed on, and answered.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use proto::session::v1::{
     self as wire, AbandonTurnRequest, AbandonTurnResponse, BeginTurnRequest, BeginTurnResponse, CommitTurnRequest,
     CommitTurnResponse, DeleteSessionRequest, DeleteSessionResponse, GetRunRequest, GetRunResponse, GetSessionRequest,
@@ -17,7 +18,7 @@ use tokio_util::{
 use tonic::{Request, Response, Status};
 use tracing::instrument;
 
-use crate::{Error, SessionConfig, prune, request, store::Store};
+use crate::{Config, Error, SessionConfig, prune, request, store::Store};
 
 /// The session store, for the generated server; cheap to clone.
 ///
@@ -25,7 +26,7 @@ use crate::{Error, SessionConfig, prune, request, store::Store};
 #[derive(Clone)]
 pub struct Service {
     store: Arc<dyn Store>,
-    config: Arc<SessionConfig>,
+    config: Arc<ArcSwap<SessionConfig>>,
     max_concurrent_calls: usize,
     pruning: TaskTracker,
     // Pruning ends with the last clone, too.
@@ -35,11 +36,11 @@ pub struct Service {
 impl Service {
     pub(crate) fn new(store: Arc<dyn Store>, config: SessionConfig, max_concurrent_calls: usize) -> Self {
         let (pruning, stop_pruning) = (TaskTracker::new(), CancellationToken::new());
-        let interval = Duration::from_millis(config.prune_interval_ms);
-        pruning.spawn(prune::run(store.clone(), config.ttl, interval, stop_pruning.clone()));
+        let config = Arc::new(ArcSwap::from_pointee(config));
+        pruning.spawn(prune::run(store.clone(), config.clone(), stop_pruning.clone()));
         pruning.close();
         let stop_pruning = Arc::new(stop_pruning.drop_guard());
-        Self { store, config: Arc::new(config), max_concurrent_calls, pruning, stop_pruning }
+        Self { store, config, max_concurrent_calls, pruning, stop_pruning }
     }
 
     /// The generated server, with the layers that every call passes.
@@ -48,6 +49,12 @@ impl Service {
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
         Layered::new(server, self.max_concurrent_calls)
+    }
+
+    /// Has the section `session` of another configuration hold from now on; the database and the bounds on calls and
+    /// connections stay as they are.
+    pub fn reload(&self, config: Config) {
+        self.config.store(Arc::new(config.session));
     }
 
     /// Sends away the turns that wait for a lease, now and from now on, with UNAVAILABLE; all else goes on.
@@ -64,7 +71,7 @@ impl Service {
     }
 
     async fn begin(&self, request: BeginTurnRequest) -> Result<BeginTurnResponse, Error> {
-        let (begin, wait) = request::begin_turn(request, &self.config)?;
+        let (begin, wait) = request::begin_turn(request, &self.config.load())?;
         let turn = self.store.begin_turn(begin, wait).await?;
         let lease = wire::Lease { session_id: turn.lease.session_id.to_string(), token: turn.lease.token };
         Ok(BeginTurnResponse {
@@ -85,7 +92,7 @@ impl SessionStore for Service {
 
     #[instrument(skip_all, fields(session.id = session_id(request.get_ref().lease.as_ref())))]
     async fn renew_lease(&self, request: Request<RenewLeaseRequest>) -> Result<Response<RenewLeaseResponse>, Status> {
-        let (lease, lease_ms) = request::renew_lease(request.into_inner(), &self.config)?;
+        let (lease, lease_ms) = request::renew_lease(request.into_inner(), &self.config.load())?;
         self.store.renew_lease(lease, lease_ms).await?;
         Ok(Response::new(RenewLeaseResponse { lease_ms }))
     }
@@ -94,7 +101,7 @@ impl SessionStore for Service {
         session.id = session_id(request.get_ref().lease.as_ref()), run.id = request.get_ref().run_id
     ))]
     async fn commit_turn(&self, request: Request<CommitTurnRequest>) -> Result<Response<CommitTurnResponse>, Status> {
-        let commit = request::commit_turn(request.into_inner(), &self.config)?;
+        let commit = request::commit_turn(request.into_inner(), &self.config.load())?;
         Ok(Response::new(self.store.commit_turn(commit).await?))
     }
 
@@ -155,7 +162,7 @@ impl SessionStore for Service {
 
     #[instrument(skip_all, fields(run.id = request.get_ref().run.as_ref().map(|run| run.run_id.as_str())))]
     async fn put_run(&self, request: Request<PutRunRequest>) -> Result<Response<PutRunResponse>, Status> {
-        let put = request::put_run(request.into_inner(), &self.config)?;
+        let put = request::put_run(request.into_inner(), &self.config.load())?;
         let run = self.store.put_run(put).await?;
         Ok(Response::new(PutRunResponse { run: Some(run) }))
     }

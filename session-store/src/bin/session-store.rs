@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::Parser;
 use shared::{
     admin::{Admin, Readiness},
-    config::{Environment, Sources},
+    config::{Document, Environment, Sources},
     grpc,
     process::Process,
 };
@@ -16,6 +16,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// How long calls in flight have to finish once the process is asked to end.
 const DRAIN: Duration = Duration::from_secs(30);
+
+/// What this process reads of the configuration.
+const SECTIONS: &[&str] = &["session", "services.sessionStore", "admin", "log"];
 
 /// Keeps the sessions of the agents: serves `clawdbot.session.v1.SessionStore`
 #[derive(Debug, Parser)]
@@ -71,10 +74,17 @@ async fn serve(process: &Process) -> anyhow::Result<()> {
         store.drain();
         std::future::pending().await
     };
-    let served = tokio::select! {
-        served = serving => served,
-        served = draining => served,
+    let work = async {
+        tokio::select! {
+            served = serving => served,
+            served = draining => served,
+        }
     };
+    let apply = async |document: &Document| {
+        store.reload(session_store::Config::load(document).map_err(|error| error.to_string())?);
+        Ok(())
+    };
+    let served = process.watching_config(SECTIONS, apply, work).await;
     store.shutdown().await;
     admin.shutdown().await;
     Ok(served?)

@@ -75,7 +75,7 @@ impl Database {
         }
     }
 
-    fn config(&self, session: SessionConfig) -> Config {
+    pub(crate) fn config(&self, session: SessionConfig) -> Config {
         Config::new(self.url.parse().unwrap(), session)
     }
 }

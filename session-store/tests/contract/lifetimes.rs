@@ -91,6 +91,25 @@ pub(crate) async fn an_unused_session_is_deleted_but_not_under_a_turn(database: 
     assert_eq!(database.shell.number("SELECT count(*) FROM messages").await, 1);
 }
 
+pub(crate) async fn another_configuration_holds_without_a_restart(database: Database) {
+    let forever = SessionConfig { ttl: "never".parse().unwrap(), prune_interval_ms: 50, ..SessionConfig::default() };
+    let store = database.open_with(forever).await;
+    store.turn("unused", "run-1", &["one", "two"]).await;
+    database.shell.execute("UPDATE sessions SET updated_at_ms = updated_at_ms - 3600001").await;
+    let changed = SessionConfig {
+        ttl: "1h".parse().unwrap(),
+        max_messages: 1,
+        prune_interval_ms: 50,
+        ..SessionConfig::default()
+    };
+    store.service.reload(database.config(changed));
+    while store.get("unused").await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    store.turn("key", "run-1", &["one", "two"]).await;
+    assert_eq!(store.transcript("key").await, ["two"]);
+}
+
 async fn fill(store: &Store, count: usize) -> BeginTurnResponse {
     let begun = store.begin(asks("key", "filling")).await.unwrap();
     store.commit_messages(&begun, "filling", vec![user("x"); count]).await.unwrap();

@@ -93,6 +93,7 @@ macro_rules! contract {
                 a_run_that_takes_its_own_lease_over_finds_its_session,
                 a_long_transcript_loses_its_oldest_messages,
                 an_unused_session_is_deleted_but_not_under_a_turn,
+                another_configuration_holds_without_a_restart,
                 a_huge_transcript_is_deleted_in_steps_and_reaches_no_other_session,
                 tokens_grow_over_takeovers_resets_and_expiries,
             }
