@@ -25,7 +25,7 @@ use workspace::Workspace;
 const PERIOD: Duration = Duration::from_secs(1);
 
 /// How much of a workspace a prompt takes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Settings {
     /// The most characters of a file; from a longer one the middle is left out.
     pub(crate) max_chars: usize,
@@ -37,6 +37,8 @@ pub(crate) struct Settings {
 #[derive(Debug)]
 pub(crate) struct Bootstrap {
     snapshot: Arc<ArcSwap<Snapshot>>,
+    /// What is looked at, and how much is taken of it.
+    watched: Option<(BTreeSet<PathBuf>, Settings)>,
     tasks: TaskTracker,
     stop: DropGuard,
 }
@@ -76,22 +78,31 @@ pub(crate) struct Skill {
 impl Default for Bootstrap {
     /// Looks at nothing.
     fn default() -> Self {
-        Self { snapshot: Arc::default(), tasks: TaskTracker::new(), stop: CancellationToken::new().drop_guard() }
+        Self {
+            snapshot: Arc::default(),
+            watched: None,
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new().drop_guard(),
+        }
     }
 }
 
 impl Bootstrap {
     /// Reads the agents' workspaces, and goes on looking at them.
     pub(crate) async fn start(agents: &Agents, settings: Settings) -> Self {
-        let bootstrap = Self::default();
-        // Agents may share one.
-        let paths: BTreeSet<PathBuf> = agents.iter().filter_map(|agent| agent.workspace.clone()).collect();
-        let workspaces: Vec<Workspace> = paths.into_iter().map(|path| Workspace::new(path, settings)).collect();
+        let paths = paths(agents);
+        let workspaces: Vec<Workspace> = paths.iter().map(|path| Workspace::new(path.clone(), settings)).collect();
+        let bootstrap = Self { watched: Some((paths, settings)), ..Self::default() };
         if !workspaces.is_empty() {
             let workspaces = look(workspaces, bootstrap.snapshot.clone()).await;
             bootstrap.tasks.spawn(watch(workspaces, bootstrap.snapshot.clone(), bootstrap.stop.token().clone()));
         }
         bootstrap
+    }
+
+    /// Whether it looks at what another one for these agents would.
+    pub(crate) fn is_for(&self, agents: &Agents, settings: Settings) -> bool {
+        self.watched == Some((paths(agents), settings))
     }
 
     /// What the workspaces held when they were last looked at.
@@ -112,6 +123,11 @@ impl Snapshot {
     pub(crate) fn of(&self, path: &Path) -> Option<&Arc<Contents>> {
         self.0.get(path)
     }
+}
+
+/// Where the agents have their workspaces; they may share one.
+fn paths(agents: &Agents) -> BTreeSet<PathBuf> {
+    agents.iter().filter_map(|agent| agent.workspace.clone()).collect()
 }
 
 async fn watch(mut workspaces: Vec<Workspace>, snapshot: Arc<ArcSwap<Snapshot>>, stop: CancellationToken) {

@@ -24,8 +24,9 @@ use shared::{
 use crate::{
     agents::{Agent, Agents},
     bootstrap::{self, Bootstrap},
+    configured::{Configured, Own},
     embeddings::Embeddings,
-    failover::{Failover, Patience},
+    failover::{Before, Failover, Patience},
     images::{self, Images},
     metrics,
     model::Model,
@@ -38,7 +39,7 @@ use agents::{AgentsSection, time_zone};
 #[cfg(test)]
 pub(crate) use providers::Profiles;
 use providers::Provider;
-pub(crate) use providers::{Models, Provided};
+pub(crate) use providers::{Models, Provided, Ready};
 use tools::ToolsConfig;
 use workspace::{SkillsSection, Workspaces};
 
@@ -226,19 +227,51 @@ impl Config {
         name: &str,
     ) -> Result<Service, Error> {
         metrics::describe();
-        let wanted = self.agents.iter().flat_map(Agent::models).map(|model| model.provider.clone()).collect();
-        let mut models = providers::build(self.providers, &wanted, self.idle_timeout).await?;
-        models.extend(own.into_iter().map(|(id, model)| (id, Provided::of(model))));
         let store = Store::new(store, self.store, name);
+        let capacity = self.capacity;
+        let configured = self.configure(&own, None).await?;
+        Ok(Service::new(configured, own, store, capacity))
+    }
+
+    /// Makes what runs are made of, with all that is configured as `before`: connections to providers and what is known
+    /// of them, models in memory, MCP servers, the look at workspaces.
+    pub(crate) async fn configure(self, own: &Own, before: Option<&Configured>) -> Result<Configured, Error> {
+        let wanted = self.agents.iter().flat_map(Agent::models).map(|model| model.provider.clone()).collect();
+        let none = Ready::default();
+        let ready = before.map_or(&none, |before| &before.ready);
+        let (mut models, ready) = providers::build(self.providers, &wanted, self.idle_timeout, ready).await?;
+        models.extend(own.iter().map(|(id, model)| (id.clone(), Provided::of(model.clone()))));
+        let bootstrap = before.map(|before| before.shared.prompts.bootstrap());
+        let bootstrap = match bootstrap.filter(|bootstrap| bootstrap.is_for(&self.agents, self.bootstrap)) {
+            Some(bootstrap) => bootstrap.clone(),
+            None => Arc::new(Bootstrap::start(&self.agents, self.bootstrap).await),
+        };
+        let warnings = self.tools.warnings().to_vec();
+        let told = before.map_or(&[][..], |before| &before.warnings);
+        for warning in warnings.iter().filter(|warning| !told.contains(warning)) {
+            tracing::warn!("{warning}");
+        }
+        let known = before.map(|before| Before { failover: &before.shared.failover, models: &before.models });
+        let tools = before.map(|before| &before.shared.tools);
         let shared = run::Shared {
-            failover: Failover::new(&models, self.patience),
-            prompts: Prompts::new(Bootstrap::start(&self.agents, self.bootstrap).await, self.time_zone),
-            tools: self.tools.build(&self.agents, self.settings.tools.timeout),
+            failover: Failover::new(&models, self.patience, known),
+            prompts: Prompts::new(bootstrap, self.time_zone),
+            tools: self.tools.build(&self.agents, self.settings.tools.timeout, tools),
             images: Images::new(self.images),
             embeddings: self.embeddings,
             settings: self.settings,
         };
-        Ok(Service::new(self.agents, models, store, shared, self.capacity))
+        Ok(Configured { agents: self.agents, models, shared: Arc::new(shared), ready, warnings })
+    }
+
+    /// How much a runner does at a time.
+    pub(crate) fn capacity(&self) -> Capacity {
+        self.capacity
+    }
+
+    /// How long a run has patience with the store.
+    pub(crate) fn store_times(&self) -> StoreTimes {
+        self.store
     }
 }
 

@@ -3,7 +3,7 @@
 mod cooldown;
 mod plan;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
@@ -44,21 +44,28 @@ pub(crate) struct Failover {
 #[derive(Debug)]
 struct ProviderState {
     /// When nobody there answers.
-    whole: Cooldown,
+    whole: Arc<Cooldown>,
     /// When a key is not taken, used up or limited.
-    keys: Vec<Cooldown>,
+    keys: Vec<Arc<Cooldown>>,
+}
+
+/// What a failover follows on.
+#[derive(Clone, Copy)]
+pub(crate) struct Before<'a> {
+    pub(crate) failover: &'a Failover,
+    /// The models that it is for.
+    pub(crate) models: &'a Models,
 }
 
 impl Failover {
-    pub(crate) fn new(models: &Models, patience: Patience) -> Self {
+    /// Of a provider that is still asked in the same way, and of its keys, it knows what was known `before`.
+    pub(crate) fn new(models: &Models, patience: Patience, before: Option<Before<'_>>) -> Self {
         let start = Instant::now();
-        let state = |id: &str, provided: &Provided| {
-            let cooldown = |key: String| Cooldown::new(start, metrics::cooldown_until(id, key));
-            let keys = (0..provided.keys.len()).map(|key| cooldown(key.to_string()));
-            ProviderState { whole: cooldown(metrics::ALL_KEYS.to_owned()), keys: keys.collect() }
+        let state = |(id, provided): (&String, &Provided)| {
+            let known = before.and_then(|before| Some((before.models.get(id)?, before.failover.providers.get(id)?)));
+            (id.clone(), ProviderState::new(id, provided, known, start))
         };
-        let providers = models.iter().map(|(id, provided)| (id.clone(), state(id, provided))).collect();
-        Self { patience, providers }
+        Self { patience, providers: models.iter().map(state).collect() }
     }
 
     fn provider(&self, id: &str) -> &ProviderState {
@@ -67,6 +74,23 @@ impl Failover {
 }
 
 impl ProviderState {
+    /// What asks with a key is made anew when the key or the way to ask has changed; what was known of it is of no more
+    /// use then.
+    fn new(id: &str, provided: &Provided, known: Option<(&Provided, &Self)>, start: Instant) -> Self {
+        let known_key = |key: usize| {
+            let (before, state) = known?;
+            Arc::ptr_eq(before.keys.get(key)?, &provided.keys[key]).then(|| state.keys[key].clone())
+        };
+        let cooldown = |key: String| Arc::new(Cooldown::new(start, metrics::cooldown_until(id, key)));
+        let keys = 0..provided.keys.len();
+        let is_same = keys.clone().any(|key| known_key(key).is_some());
+        let whole = known.filter(|_| is_same).map(|(_, state)| state.whole.clone());
+        Self {
+            whole: whole.unwrap_or_else(|| cooldown(metrics::ALL_KEYS.to_owned())),
+            keys: keys.map(|key| known_key(key).unwrap_or_else(|| cooldown(key.to_string()))).collect(),
+        }
+    }
+
     /// How long until this key may be asked; zero when it may now.
     fn wait(&self, key: usize) -> Duration {
         self.whole.left().max(self.keys[key].left())

@@ -4,6 +4,7 @@
 mod agents;
 mod bootstrap;
 mod config;
+mod configured;
 mod conversation;
 mod embeddings;
 mod failover;

@@ -22,7 +22,7 @@ pub(crate) use server::Server;
 pub(crate) use tool::McpTool;
 
 /// One server, as configured.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ServerConfig {
     /// `[a-zA-Z0-9_-]{1,32}`; neither `__` in it nor `_` at its end, so that the tools of two servers are never called the
     /// same.
@@ -33,7 +33,7 @@ pub(crate) struct ServerConfig {
 }
 
 /// How a server is reached.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Endpoint {
     /// A child process, spoken to over its standard input and output.
     Stdio {
@@ -47,10 +47,15 @@ pub(crate) enum Endpoint {
     Http { url: Url, headers: HeaderMap },
 }
 
-/// All servers. They end with it.
+/// All servers of one configuration. They end with the last configuration that has them, and the last run that uses them.
 pub(crate) struct Servers {
     /// By name.
     servers: BTreeMap<String, Arc<Server>>,
+    lives: Arc<Lives>,
+}
+
+/// What the servers of one configuration and of those that follow it share. None of them outlives it.
+struct Lives {
     tasks: TaskTracker,
     ending: CancellationToken,
     _ends_servers: DropGuard,
@@ -59,13 +64,24 @@ pub(crate) struct Servers {
 impl Servers {
     /// Starts none of them: that is for the first run that may use one.
     pub(crate) fn new(configs: Vec<ServerConfig>) -> Self {
-        let (tasks, ending) = (TaskTracker::new(), CancellationToken::new());
+        let ending = CancellationToken::new();
+        let lives = Lives { tasks: TaskTracker::new(), _ends_servers: ending.clone().drop_guard(), ending };
+        Self::with(configs, Arc::new(lives), &BTreeMap::new())
+    }
+
+    /// The servers of the next configuration: those that are configured as before go on.
+    pub(crate) fn next(&self, configs: Vec<ServerConfig>) -> Self {
+        Self::with(configs, self.lives.clone(), &self.servers)
+    }
+
+    fn with(configs: Vec<ServerConfig>, lives: Arc<Lives>, before: &BTreeMap<String, Arc<Server>>) -> Self {
         let server = |config: ServerConfig| {
             let name = config.name.clone();
-            (name, Arc::new(Server::new(config, tasks.clone(), ending.clone())))
+            let same = before.get(&name).filter(|server| *server.config() == config).cloned();
+            let new = || Arc::new(Server::new(config, lives.tasks.clone(), lives.ending.clone()));
+            (name, same.unwrap_or_else(new))
         };
-        let servers = configs.into_iter().map(server).collect();
-        Self { servers, tasks, _ends_servers: ending.clone().drop_guard(), ending }
+        Self { servers: configs.into_iter().map(server).collect(), lives }
     }
 
     /// The servers, in the order of their names.
@@ -75,9 +91,9 @@ impl Servers {
 
     /// Ends all servers and waits until they have ended, their processes too.
     pub(crate) async fn shutdown(&self) {
-        self.ending.cancel();
-        self.tasks.close();
-        self.tasks.wait().await;
+        self.lives.ending.cancel();
+        self.lives.tasks.close();
+        self.lives.tasks.wait().await;
     }
 }
 

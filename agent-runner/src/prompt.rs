@@ -2,6 +2,8 @@
 
 mod system;
 
+use std::sync::Arc;
+
 use jiff::{Timestamp, tz::TimeZone};
 use proto::{
     agent::v1::{FunctionTool, RunRequest},
@@ -17,7 +19,7 @@ use crate::{
 /// Builds the prompts of a runner's agents.
 #[derive(Debug)]
 pub(crate) struct Prompts {
-    bootstrap: Bootstrap,
+    bootstrap: Arc<Bootstrap>,
     /// Whose date it is that the agents are told.
     time_zone: TimeZone,
 }
@@ -35,8 +37,13 @@ pub(crate) struct Parts<'a> {
 }
 
 impl Prompts {
-    pub(crate) fn new(bootstrap: Bootstrap, time_zone: TimeZone) -> Self {
+    pub(crate) fn new(bootstrap: Arc<Bootstrap>, time_zone: TimeZone) -> Self {
         Self { bootstrap, time_zone }
+    }
+
+    /// What looks at the workspaces.
+    pub(crate) fn bootstrap(&self) -> &Arc<Bootstrap> {
+        &self.bootstrap
     }
 
     /// Everything that instructs, as one text: the agent's own part, then the client's.

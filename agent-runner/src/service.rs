@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use futures_util::{Stream, TryStreamExt};
 use proto::agent::v1::{
     Agent as ListedAgent, AttachRequest, CancelRequest, CancelResponse, EmbedRequest, EmbedResponse, ListAgentsRequest,
@@ -31,14 +32,15 @@ use tonic::{Request, Response, Status};
 use tracing::Instrument;
 
 use crate::{
-    agents::{Agent, Agents, ModelName},
-    config::{Models, Provided},
+    agents::{Agent, ModelName},
+    config::{self, Provided},
+    configured::{Configured, Own},
     failover::Candidate,
     failure::invalid_argument,
     live::{Entered, Live, New, Registration},
     metrics,
     resumable::{Record, Resumable},
-    run::{self, Cancelled, Run, Shared, Voice},
+    run::{self, Cancelled, Run, Voice},
     slots::{Slots, Ticket},
     turn::Store,
 };
@@ -67,10 +69,9 @@ pub struct Service {
 }
 
 struct Inner {
-    agents: Agents,
-    models: Models,
+    configured: ArcSwap<Configured>,
+    own: Own,
     store: Store,
-    shared: Arc<Shared>,
     slots: Slots,
     max_concurrent_calls: usize,
     live: Arc<Live>,
@@ -79,13 +80,12 @@ struct Inner {
 }
 
 impl Service {
-    pub(crate) fn new(agents: Agents, models: Models, store: Store, shared: Shared, capacity: Capacity) -> Self {
+    pub(crate) fn new(configured: Configured, own: Own, store: Store, capacity: Capacity) -> Self {
         Self {
             inner: Arc::new(Inner {
-                agents,
-                models,
+                configured: ArcSwap::from_pointee(configured),
+                own,
                 store,
-                shared: Arc::new(shared),
                 slots: Slots::new(capacity.running, capacity.waiting),
                 max_concurrent_calls: capacity.calls,
                 live: Arc::default(),
@@ -103,6 +103,24 @@ impl Service {
         Layered::new(server, self.inner.max_concurrent_calls)
     }
 
+    /// Has runs that begin from now on follow another configuration; those that go on keep theirs. What is configured as
+    /// before stays as it is: connections, models in memory, MCP servers, and what has failed lately. Everything is made
+    /// ready first, and with an error nothing changes. The address, the bound on calls and what is kept of finished runs
+    /// stay as they are. To be called by one caller at a time.
+    pub async fn reload(&self, config: config::Config) -> Result<(), config::Error> {
+        let (capacity, times) = (config.capacity(), config.store_times());
+        let configured = config.configure(&self.inner.own, Some(&self.configured())).await?;
+        self.inner.configured.store(Arc::new(configured));
+        self.inner.slots.resize(capacity.running, capacity.waiting);
+        self.inner.store.set_times(times);
+        Ok(())
+    }
+
+    /// What the newest configuration says. A run takes it once.
+    fn configured(&self) -> Arc<Configured> {
+        self.inner.configured.load_full()
+    }
+
     /// Takes no more runs, and gives those that go on, whether anybody reads them or not, so long to end.
     pub async fn drain(&self, within: Duration) {
         self.inner.tasks.close();
@@ -116,14 +134,17 @@ impl Service {
         self.inner.tasks.close();
         self.inner.stop.cancel();
         self.inner.tasks.wait().await;
-        self.inner.shared.prompts.stop().await;
-        self.inner.shared.tools.shutdown().await;
+        let configured = self.configured();
+        configured.shared.prompts.stop().await;
+        configured.shared.tools.shutdown().await;
     }
+}
 
+impl Configured {
     fn agent(&self, agent_id: &str) -> Result<&Arc<Agent>, Status> {
-        let found = agent_id.parse::<AgentId>().ok().and_then(|agent_id| self.inner.agents.get(&agent_id));
+        let found = agent_id.parse::<AgentId>().ok().and_then(|agent_id| self.agents.get(&agent_id));
         found.ok_or_else(|| {
-            let known: Vec<&str> = self.inner.agents.iter().map(|agent| agent.id.as_str()).collect();
+            let known: Vec<&str> = self.agents.iter().map(|agent| agent.id.as_str()).collect();
             Status::not_found(format!("there is no agent `{agent_id}`; there are: {}", known.join(", ")))
         })
     }
@@ -137,7 +158,7 @@ impl Service {
             self.asked_for(asked_for)?
         };
         let fallbacks = agent.fallbacks.iter().filter(|name| **name != first.name).filter_map(|name| {
-            let provided = self.inner.models.get(&name.provider)?.clone();
+            let provided = self.models.get(&name.provider)?.clone();
             Some(Candidate { name: name.clone(), provided, is_configured: true })
         });
         let fallbacks: Vec<Candidate> = fallbacks.collect();
@@ -151,15 +172,17 @@ impl Service {
         if !provided.names.is_empty() && !provided.names.contains(&name.model) {
             return Err(invalid_model(&format!("the provider `{}` has no model `{}`", name.provider, name.model)));
         }
-        let is_configured = provided.names.contains(&name.model) || self.inner.agents.names_model(&name);
+        let is_configured = provided.names.contains(&name.model) || self.agents.names_model(&name);
         Ok(Candidate { name, provided, is_configured })
     }
 
     fn provided(&self, name: &ModelName) -> Result<&Provided, Status> {
-        let provided = self.inner.models.get(&name.provider);
+        let provided = self.models.get(&name.provider);
         provided.ok_or_else(|| invalid_model(&format!("there is no model provider `{}`", name.provider)))
     }
+}
 
+impl Service {
     /// Has a run go on by itself, whose events go to its one reader.
     fn start(&self, run: Run, registration: Registration) {
         let (span, stop) = (run.span(), self.stop(&registration));
@@ -227,10 +250,11 @@ impl AgentRunner for Service {
         if request.input.is_empty() && request.history.is_empty() {
             return Err(invalid_argument("messages", "there is nothing to answer"));
         }
-        let agent = self.agent(&request.agent_id)?.clone();
-        let candidates = self.candidates(&agent, &request.model)?;
+        let configured = self.configured();
+        let agent = configured.agent(&request.agent_id)?.clone();
+        let candidates = configured.candidates(&agent, &request.model)?;
         let store = (!request.stateless).then(|| self.inner.store.clone());
-        let shared = self.inner.shared.clone();
+        let shared = configured.shared.clone();
         let agent_id = agent.id.clone();
         let admit = || self.inner.slots.admit().inspect_err(|_| metrics::run_refused(&agent_id));
         let run = |request: RunRequest, ticket: Ticket, events: run::Events| {
@@ -279,7 +303,7 @@ impl AgentRunner for Service {
     }
 
     async fn list_agents(&self, _: Request<ListAgentsRequest>) -> Result<Response<ListAgentsResponse>, Status> {
-        let agents = &self.inner.agents;
+        let agents = &self.configured().agents;
         let listed = agents.iter().map(|agent| ListedAgent { id: agent.id.to_string(), name: agent.name.clone() });
         let default_agent_id = agents.default_agent().id.to_string();
         Ok(Response::new(ListAgentsResponse { agents: listed.collect(), default_agent_id }))

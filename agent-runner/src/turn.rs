@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
 use prost::bytes::Bytes;
 use proto::session::v1::{
     AbandonTurnRequest, BeginTurnRequest, CommitTurnRequest, GetRunRequest, Lease, ListMessagesRequest, Message, Order,
@@ -23,7 +24,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub(crate) struct Store {
     client: SessionStoreClient<Transport>,
-    times: StoreTimes,
+    times: Arc<ArcSwap<StoreTimes>>,
     runner: Arc<str>,
 }
 
@@ -57,7 +58,16 @@ pub(crate) struct Transcript {
 impl Store {
     /// `runner` is what other runners know this one by.
     pub(crate) fn new(client: SessionStoreClient<Transport>, times: StoreTimes, runner: &str) -> Self {
-        Self { client, times, runner: runner.into() }
+        Self { client, times: Arc::new(ArcSwap::from_pointee(times)), runner: runner.into() }
+    }
+
+    /// Has this much patience from now on, wherever the store is used.
+    pub(crate) fn set_times(&self, times: StoreTimes) {
+        self.times.store(Arc::new(times));
+    }
+
+    fn times(&self) -> StoreTimes {
+        **self.times.load()
     }
 
     /// This runner, as others know it.
@@ -67,14 +77,14 @@ impl Store {
 
     /// Records a run; returns what is recorded then.
     pub(crate) async fn put_run(&self, request: PutRunRequest) -> Result<Run, Failure> {
-        let put = self.client.clone().put_run(within(self.times.call_timeout, request)).await?.into_inner();
+        let put = self.client.clone().put_run(within(self.times().call_timeout, request)).await?.into_inner();
         Ok(put.run.unwrap_or_default())
     }
 
     /// Looks a recorded run up; `None` when there is none, or it has expired.
     pub(crate) async fn get_run(&self, run_id: &str) -> Result<Option<Run>, Failure> {
         let request = GetRunRequest { run_id: run_id.to_owned() };
-        match self.client.clone().get_run(within(self.times.call_timeout, request)).await {
+        match self.client.clone().get_run(within(self.times().call_timeout, request)).await {
             Ok(got) => Ok(got.into_inner().run),
             Err(status) if status.code() == Code::NotFound => Ok(None),
             Err(status) => Err(status.into()),
@@ -89,7 +99,7 @@ impl Store {
             order: Order::Descending.into(),
             ..ListMessagesRequest::default()
         };
-        let page = match self.client.clone().list_messages(within(self.times.call_timeout, request)).await {
+        let page = match self.client.clone().list_messages(within(self.times().call_timeout, request)).await {
             Ok(page) => page.into_inner().messages,
             Err(status) if status.code() == Code::NotFound => Vec::new(),
             Err(status) => return Err(status.into()),
@@ -109,7 +119,7 @@ impl Store {
             order: Order::Descending.into(),
             ..ListMessagesRequest::default()
         };
-        match self.client.clone().list_messages(within(self.times.call_timeout, request)).await {
+        match self.client.clone().list_messages(within(self.times().call_timeout, request)).await {
             Ok(page) => Ok(page.into_inner().messages.into_iter().next().map(|message| message.run_id)),
             Err(status) if status.code() == Code::NotFound => Ok(None),
             Err(status) => Err(status.into()),
@@ -127,11 +137,11 @@ impl Store {
             session_key: session_key.to_owned(),
             agent_id: agent_id.to_owned(),
             run_id: run_id.to_owned(),
-            wait_ms: millis(self.times.wait),
+            wait_ms: millis(self.times().wait),
             runner: self.runner.to_string(),
             ..BeginTurnRequest::default()
         };
-        let request = within(self.times.wait + self.times.call_timeout, request);
+        let request = within(self.times().wait + self.times().call_timeout, request);
         let begun = match self.client.clone().begin_turn(request).await {
             Ok(begun) => begun.into_inner(),
             Err(status) if status.code() == Code::ResourceExhausted && !is_overload(&status) => {
@@ -158,7 +168,7 @@ impl Turn {
         loop {
             tokio::time::sleep(pause).await;
             let request = RenewLeaseRequest { lease: Some(self.lease.clone()), lease_ms: self.lease_ms };
-            let renewed = self.store.client.clone().renew_lease(within(self.store.times.call_timeout, request)).await;
+            let renewed = self.store.client.clone().renew_lease(within(self.store.times().call_timeout, request)).await;
             match renewed.map_err(Failure::from) {
                 Ok(_) => {}
                 Err(lost @ Failure::LeaseLost) => return lost,
@@ -177,7 +187,7 @@ impl Turn {
         let last_try = Instant::now() + Duration::from_millis(lease_ms);
         let mut pause = FIRST_PAUSE;
         loop {
-            let call = within(store.times.call_timeout, request.clone());
+            let call = within(store.times().call_timeout, request.clone());
             let Err(status) = store.client.clone().commit_turn(call).await else { return Ok(()) };
             let is_final = matches!(status.code(), Code::FailedPrecondition | Code::InvalidArgument);
             if is_final || Instant::now() + pause > last_try {
@@ -195,7 +205,7 @@ impl Turn {
     pub(crate) async fn abandon(self) {
         let Self { store, run_id, lease, .. } = self;
         let request = AbandonTurnRequest { lease: Some(lease) };
-        if let Err(status) = store.client.clone().abandon_turn(within(store.times.call_timeout, request)).await {
+        if let Err(status) = store.client.clone().abandon_turn(within(store.times().call_timeout, request)).await {
             tracing::warn!(run.id = run_id, %status, "a session's lease could not be given back");
         }
     }

@@ -2,13 +2,14 @@
 
 use std::{env, path::PathBuf, pin::pin, process::ExitCode, time::Instant};
 
+use agent_runner::{Config, Error, Service};
 use anyhow::Context;
 use clap::Parser;
 use proto::session::v1::session_store_client::SessionStoreClient;
 use serde::Deserialize;
 use shared::{
     admin::{Admin, Readiness},
-    config::{Environment, Sources},
+    config::{Document, Environment, Sources},
     grpc,
     process::Process,
     shutdown::TOLD_TWICE,
@@ -17,6 +18,19 @@ use shared::{
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// What this process reads of the configuration.
+const SECTIONS: &[&str] = &[
+    "agents",
+    "models",
+    "skills",
+    "tools",
+    "session",
+    "services.agentRunner",
+    "services.sessionStore",
+    "admin",
+    "log",
+];
 
 /// Runs the agents: serves `clawdbot.agent.v1.AgentRunner`.
 #[derive(Debug, Parser)]
@@ -70,7 +84,7 @@ async fn main() -> anyhow::Result<ExitCode> {
 }
 
 async fn serve(process: &Process) -> anyhow::Result<()> {
-    let config = agent_runner::Config::load(&process.document, &process.environment)?;
+    let config = Config::load(&process.document, &process.environment)?;
     let (listen, drain) = (config.listen(), config.drain());
     let name = config.url();
     let StoreSection { url } = process.document.section("services.sessionStore")?;
@@ -93,17 +107,28 @@ async fn serve(process: &Process) -> anyhow::Result<()> {
     };
     let shutting_down = shutdown.clone();
     let serving = grpc::serve(listener, runner.server(), proto::DESCRIPTORS, shutting_down, drain, runner.shutdown());
-    let mut serving = pin!(serving);
-    let served = tokio::select! {
-        served = &mut serving => served,
-        drained_by = drained_by => {
-            let served = serving.await;
-            // Runs that nobody reads hold no call open.
-            runner.drain(drained_by.saturating_duration_since(Instant::now())).await;
-            served
+    let work = async {
+        let mut serving = pin!(serving);
+        tokio::select! {
+            served = &mut serving => served,
+            drained_by = drained_by => {
+                let served = serving.await;
+                // Runs that nobody reads hold no call open.
+                runner.drain(drained_by.saturating_duration_since(Instant::now())).await;
+                served
+            }
         }
     };
+    let apply = async |document: &Document| {
+        let reloaded = reload(&runner, document, &process.environment).await;
+        reloaded.map_err(|error| format!("{:#}", anyhow::Error::from(error)))
+    };
+    let served = process.watching_config(SECTIONS, apply, work).await;
     runner.shutdown().await;
     admin.shutdown().await;
     Ok(served?)
+}
+
+async fn reload(runner: &Service, document: &Document, environment: &Environment) -> Result<(), Error> {
+    runner.reload(Config::load(document, environment)?).await
 }

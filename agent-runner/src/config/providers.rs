@@ -76,12 +76,14 @@ pub(super) struct Provider {
     profiles: Profiles,
 }
 
+#[derive(Clone, PartialEq)]
 enum Kind {
     Remote(RemoteParts),
     Local(LocalFiles),
 }
 
 /// What makes a [`Remote`] of each key, but for the connections.
+#[derive(Clone, PartialEq)]
 struct RemoteParts {
     api: Api,
     base_url: Url,
@@ -91,7 +93,7 @@ struct RemoteParts {
 }
 
 /// Where the embedded model's weights may be.
-#[cfg_attr(not(feature = "local-model"), expect(dead_code, reason = "only the embedded model has weights"))]
+#[derive(Clone, PartialEq)]
 struct LocalFiles {
     configured: Option<PathBuf>,
     cache_dir: PathBuf,
@@ -161,29 +163,67 @@ pub(super) fn default_model(providers: &BTreeMap<String, Provider>) -> Result<Mo
     })
 }
 
-/// Makes the providers ready; the embedded model only if an agent uses it, since it takes memory.
+/// Makes the providers ready; the embedded model only if an agent uses it, since it takes memory. What is configured as
+/// `before` goes on: connections, and models in memory.
 pub(super) async fn build(
     providers: BTreeMap<String, Provider>,
     wanted: &BTreeSet<String>,
     idle_timeout: Duration,
-) -> Result<Models, Error> {
-    let mut models = Models::new();
+    before: &Ready,
+) -> Result<(Models, Ready), Error> {
+    let (mut models, mut ready) = (Models::new(), Ready::default());
     for (id, Provider { kind, names, profiles }) in providers {
-        let keys = match kind {
-            Kind::Remote(parts) => parts.build(&Connections::new(&id, idle_timeout)?),
-            Kind::Local(files) if wanted.contains(&id) => vec![local(&id, files).await?],
-            Kind::Local(_) => continue,
+        let before = before.0.get(&id);
+        let provider = match kind {
+            Kind::Remote(parts) => parts.build(&id, idle_timeout, before)?,
+            Kind::Local(_) if !wanted.contains(&id) => continue,
+            Kind::Local(files) => {
+                let kind = Kind::Local(files.clone());
+                let keys = match before.filter(|before| before.kind == kind) {
+                    Some(before) => before.keys.clone(),
+                    None => vec![local(&id, files).await?],
+                };
+                ReadyProvider { kind, connections: None, keys }
+            }
         };
-        models.insert(id, Provided { keys, names, profiles });
+        models.insert(id.clone(), Provided { keys: provider.keys.clone(), names, profiles });
+        ready.0.insert(id, provider);
     }
-    Ok(models)
+    Ok((models, ready))
+}
+
+/// The providers of a configuration as they are ready, for the next one.
+#[derive(Default)]
+pub(crate) struct Ready(HashMap<String, ReadyProvider>);
+
+struct ReadyProvider {
+    kind: Kind,
+    /// Of a remote one.
+    connections: Option<Connections>,
+    keys: Vec<Arc<dyn Model>>,
 }
 
 impl RemoteParts {
-    /// One model for each key, or one without.
-    fn build(self, connections: &Connections) -> Vec<Arc<dyn Model>> {
-        let keys = if self.api_keys.is_empty() { vec![None] } else { self.api_keys.into_iter().map(Some).collect() };
-        let remote = |api_key| -> Arc<dyn Model> {
+    /// One model for each key, or one without. A key that is used as `before` keeps its model, and all share the
+    /// connections that there are.
+    fn build(self, id: &str, idle_timeout: Duration, before: Option<&ReadyProvider>) -> Result<ReadyProvider, Error> {
+        let before = before.and_then(|before| match before {
+            ReadyProvider { kind: Kind::Remote(parts), connections: Some(connections), keys }
+                if parts.differs_only_in_keys(&self) && connections.idle_timeout() == idle_timeout =>
+            {
+                Some((parts.keys(), connections, keys))
+            }
+            ReadyProvider { .. } => None,
+        });
+        let connections = match before {
+            Some((_, connections, _)) => connections.clone(),
+            None => Connections::new(id, idle_timeout)?,
+        };
+        let model = |(index, api_key): (usize, Option<ApiKey>)| -> Arc<dyn Model> {
+            let known = before.as_ref().filter(|(keys, _, _)| keys.get(index) == Some(&api_key));
+            if let Some((_, _, models)) = known {
+                return models[index].clone();
+            }
             Arc::new(Remote {
                 api: self.api,
                 connections: connections.clone(),
@@ -193,7 +233,17 @@ impl RemoteParts {
                 headers: self.headers.clone(),
             })
         };
-        keys.into_iter().map(remote).collect()
+        let keys = self.keys().into_iter().enumerate().map(model).collect();
+        Ok(ReadyProvider { connections: Some(connections), kind: Kind::Remote(self), keys })
+    }
+
+    /// The keys to ask with: each, or none.
+    fn keys(&self) -> Vec<Option<ApiKey>> {
+        if self.api_keys.is_empty() { vec![None] } else { self.api_keys.iter().cloned().map(Some).collect() }
+    }
+
+    fn differs_only_in_keys(&self, other: &Self) -> bool {
+        Self { api_keys: other.api_keys.clone(), ..self.clone() } == *other
     }
 }
 

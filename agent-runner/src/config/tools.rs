@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -26,7 +26,7 @@ use crate::{
         self,
         builtin::{Builtin, exec::Security},
         policy::{Known, Policy, Scope},
-        toolset::Tools,
+        toolset::{Tools, Workspaces},
     },
     workspace::Workspace,
 };
@@ -139,26 +139,28 @@ impl ToolsConfig {
         &self.warnings
     }
 
-    /// Puts the tools of all agents together. A call is given `call_timeout` by whoever makes it. Nothing is started yet,
-    /// and no workspace is made.
-    pub(super) fn build(mut self, agents: &Agents, call_timeout: Duration) -> Tools {
-        for warning in &self.warnings {
-            tracing::warn!("{warning}");
-        }
-        // Agents that share a folder share what keeps their changes apart.
-        let mut workspaces: BTreeMap<&Path, Arc<Workspace>> = BTreeMap::new();
+    /// Puts the tools of all agents together, with what goes on of those `before`. A call is given `call_timeout` by
+    /// whoever makes it. Nothing is started yet, and no workspace is made.
+    pub(super) fn build(mut self, agents: &Agents, call_timeout: Duration, before: Option<&Tools>) -> Tools {
+        let known = before.map(Tools::workspaces);
+        let mut workspaces = Workspaces::new();
         let builtin = Builtin::new(self.builtin, call_timeout);
         let mut with_tools = Vec::new();
         for agent in agents.iter() {
             let policy = self.policies.remove(&agent.id).unwrap_or_default();
             let security = self.exec.get(&agent.id).copied().unwrap_or_default();
-            let workspace = agent
-                .workspace
-                .as_ref()
-                .map(|path| &*workspaces.entry(path).or_insert_with(|| Arc::new(Workspace::new(path.clone()))));
+            let workspace = agent.workspace.as_ref().map(|path| {
+                let known = || known.and_then(|known| known.get(path)).cloned();
+                let new = || known().unwrap_or_else(|| Arc::new(Workspace::new(path.clone())));
+                &*workspaces.entry(path.clone()).or_insert_with(new)
+            });
             with_tools.push((agent.id.clone(), builtin.tools(workspace, security), policy));
         }
-        Tools::new(with_tools, Servers::new(self.servers))
+        let servers = match before {
+            Some(before) => before.servers().next(self.servers),
+            None => Servers::new(self.servers),
+        };
+        Tools::new(with_tools, servers, workspaces)
     }
 }
 
@@ -217,7 +219,7 @@ fn headers(key: &str, section: &BTreeMap<String, String>) -> Result<HeaderMap, E
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
+    use std::path::{Path, PathBuf};
 
     use shared::config::{Sources, documented_default};
 

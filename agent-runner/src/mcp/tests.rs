@@ -219,11 +219,31 @@ async fn what_a_server_says_when_it_does_not_start_is_told_without_secrets_and_c
     let refusal = format!("`Bearer t` may not\n{}", "x".repeat(10_000));
     let (config, serving) = serve(FakeServer { list_refusal: Some(refusal.into()), ..FakeServer::default() }).await;
     let fixture = Fixture::new(config);
-    let Servers { tasks, ending, .. } = &fixture.servers;
+    let Lives { tasks, ending, .. } = &*fixture.servers.lives;
     let error = Connection::start(fixture.server(), tasks, ending).await.map(drop).expect_err("it lists nothing");
     let error = error.to_string();
     assert!(error.contains("`<secret>` may not\\nxxx") && error.len() < 600, "{error}");
     serving.abort();
+}
+
+#[tokio::test]
+async fn servers_that_are_configured_as_before_go_on_and_others_end() {
+    let before = Servers::new(vec![process("a", &[]), process("b", &[]), process("c", &[])]);
+    for server in before.iter() {
+        server.listing().await.expect("it runs");
+    }
+    let after = before.next(vec![process("a", &[]), process("b", &["silent"]), process("d", &[])]);
+    let same = |name: &str| Some(Arc::ptr_eq(before.servers.get(name)?, after.servers.get(name)?));
+    assert_eq!(["a", "b", "c", "d"].map(same), [Some(true), Some(false), None, None]);
+    let gone = ["b", "c"].map(|name| Arc::downgrade(&before.servers[name]));
+    let lives = Arc::clone(&after.lives);
+    let running = lives.tasks.len();
+    drop(before);
+    assert!(gone.iter().all(|server| server.upgrade().is_none()));
+    after.servers["a"].listing().await.expect("it still runs");
+    assert!(!lives.ending.is_cancelled() && running > 0);
+    after.shutdown().await;
+    assert!(lives.tasks.is_empty());
 }
 
 #[tokio::test]

@@ -42,6 +42,11 @@ impl Connections {
         Ok(Self { client, provider_id: provider_id.into(), idle_timeout })
     }
 
+    /// The longest that the provider may be silent.
+    pub(crate) fn idle_timeout(&self) -> Duration {
+        self.idle_timeout
+    }
+
     /// Sends a request, with the trace context of the present span. Nothing happens before the first poll.
     pub(super) fn post(
         &self,

@@ -39,7 +39,7 @@ pub enum Api {
 }
 
 /// The key that a provider knows us by.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApiKey {
     plain: HeaderValue,
     bearer: HeaderValue,

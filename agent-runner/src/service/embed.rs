@@ -19,12 +19,13 @@ impl Service {
         if !(1..=MAX_TEXTS).contains(&request.input.len()) {
             return Err(invalid_argument("input", &format!("must be 1 to {MAX_TEXTS} texts")));
         }
-        let agent = self.agent(&request.agent_id)?;
-        let shared = &self.inner.shared;
+        let configured = self.configured();
+        let agent = configured.agent(&request.agent_id)?;
+        let shared = &configured.shared;
         let candidate = if request.model.is_empty() {
-            shared.embeddings.model(&agent.id, &self.inner.models).map_err(|error| not_configured(&error))?
+            shared.embeddings.model(&agent.id, &configured.models).map_err(|error| not_configured(&error))?
         } else {
-            self.asked_for(&request.model)?
+            configured.asked_for(&request.model)?
         };
         let asked = shared.embeddings.ask(&shared.failover, &agent.id, &candidate, request).await;
         asked.map_err(|failure| refused(&candidate, &failure))

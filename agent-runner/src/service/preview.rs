@@ -18,9 +18,10 @@ impl Service {
     pub(super) async fn preview(&self, request: PreviewPromptRequest) -> Result<PreviewPromptResponse, Status> {
         let mut run = request.run.unwrap_or_default();
         check(&run)?;
-        let shared = &self.inner.shared;
-        let agent = self.agent(&run.agent_id)?;
-        let candidates = self.candidates(agent, &run.model)?;
+        let configured = self.configured();
+        let shared = &configured.shared;
+        let agent = configured.agent(&run.agent_id)?;
+        let candidates = configured.candidates(agent, &run.model)?;
         let model = &candidates[0].name;
         let transcript = if run.stateless {
             Transcript::default()

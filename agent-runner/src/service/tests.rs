@@ -7,6 +7,7 @@ mod images;
 mod kept;
 mod metrics;
 mod preview;
+mod reload;
 mod resumable;
 
 use std::time::Duration;

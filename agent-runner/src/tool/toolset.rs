@@ -1,7 +1,8 @@
 //! Which tools a run has: its agent's own and those of MCP servers, as far as the policy lets them pass.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -16,6 +17,7 @@ use super::{
 use crate::{
     agents::ModelName,
     mcp::{McpTool, Server, Servers},
+    workspace::Workspace,
 };
 
 /// The tools of all agents.
@@ -23,8 +25,12 @@ pub(crate) struct Tools {
     /// The agents that may have tools.
     agents: HashMap<AgentId, AgentTools>,
     servers: Servers,
+    workspaces: Workspaces,
     none: Arc<Toolset>,
 }
+
+/// The workspaces that tools change, by their paths: whoever changes the same folder shares what keeps changes apart.
+pub(crate) type Workspaces = BTreeMap<PathBuf, Arc<Workspace>>;
 
 /// The tools of one run.
 #[derive(Default)]
@@ -48,14 +54,15 @@ struct Made {
 }
 
 impl Tools {
-    /// Takes each agent with its built-in tools and its policy.
+    /// Takes each agent with its built-in tools, which change these workspaces, and its policy.
     pub(crate) fn new(
         agents: impl IntoIterator<Item = (AgentId, Vec<Arc<dyn Tool>>, Policy)>,
         servers: Servers,
+        workspaces: Workspaces,
     ) -> Self {
         let may_have_tools = agents.into_iter().filter(|(_, _, policy)| !policy.allows_nothing());
         let agent = |(agent_id, builtin, policy)| (agent_id, AgentTools { builtin, policy, made: Mutex::default() });
-        Self { agents: may_have_tools.map(agent).collect(), servers, none: Arc::default() }
+        Self { agents: may_have_tools.map(agent).collect(), servers, workspaces, none: Arc::default() }
     }
 
     /// The tools of an agent that every one of these models may use, so that a prompt stays as it is when another model
@@ -90,6 +97,16 @@ impl Tools {
         let toolset = Arc::new(Toolset::new(tools));
         made.insert(variants, Made { versions, toolset: Arc::clone(&toolset) });
         toolset
+    }
+
+    /// The MCP servers.
+    pub(crate) fn servers(&self) -> &Servers {
+        &self.servers
+    }
+
+    /// The workspaces that the tools change.
+    pub(crate) fn workspaces(&self) -> &Workspaces {
+        &self.workspaces
     }
 
     /// Ends the MCP servers, and waits for that.

@@ -73,14 +73,37 @@ fn the_default_model_is_the_first_that_can_answer() {
 fn every_key_is_a_model_of_its_own() {
     let count = |text: &str| {
         let providers = read(text, &[]).expect("usable");
-        let connections = Connections::new("p", Duration::from_secs(1)).expect("a client");
         let Some(Provider { kind: Kind::Remote(parts), .. }) = providers.into_values().next() else { return 0 };
-        parts.build(&connections).len()
+        parts.build("p", Duration::from_secs(1), None).expect("a client").keys.len()
     };
     let _ = rustls::crypto::ring::default_provider().install_default();
     assert_eq!(count("google: {}"), 1);
     assert_eq!(count("google: {apiKey: 'a'}"), 1);
     assert_eq!(count("google: {apiKey: 'a', apiKeys: ['b', 'c']}"), 3);
+}
+
+#[tokio::test]
+async fn what_is_configured_as_before_goes_on() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let make = async |text: &str, idle_seconds: u64, before: &Ready| {
+        let providers = read(text, &[]).expect("usable");
+        let idle_timeout = Duration::from_secs(idle_seconds);
+        build(providers, &BTreeSet::new(), idle_timeout, before).await.expect("a client")
+    };
+    let (before, ready) = make("p: {baseUrl: 'http://h', apiKeys: ['a', 'b']}", 9, &Ready::default()).await;
+    let check = async |text: &str, idle_seconds: u64, expected: &[bool]| {
+        let (after, _) = make(text, idle_seconds, &ready).await;
+        let keys = &before["p"].keys;
+        let same = after["p"].keys.iter().enumerate();
+        let same = same.map(|(index, key)| keys.get(index).is_some_and(|before| Arc::ptr_eq(before, key)));
+        assert_eq!(same.collect::<Vec<_>>(), expected, "{text}");
+    };
+    check("p: {baseUrl: 'http://h', apiKeys: ['a', 'b'], models: [{id: 'm'}]}", 9, &[true, true]).await;
+    check("p: {baseUrl: 'http://h', apiKeys: ['a', 'c', 'b']}", 9, &[true, false, false]).await;
+    check("p: {baseUrl: 'http://other', apiKeys: ['a', 'b']}", 9, &[false, false]).await;
+    check("p: {baseUrl: 'http://h', apiKeys: ['a', 'b'], headers: {'x-a': 'b'}}", 9, &[false, false]).await;
+    check("p: {baseUrl: 'http://h', apiKeys: ['a', 'b']}", 8, &[false, false]).await;
+    check("p: {baseUrl: 'http://h'}", 9, &[false]).await;
 }
 
 #[test]

@@ -7,7 +7,7 @@ use futures_util::stream;
 use super::*;
 use crate::{
     config::{Models, Profiles, Provided},
-    failover::Patience,
+    failover::{Before, Patience},
     model::{Error, EventStream, Model, Request},
 };
 
@@ -33,7 +33,7 @@ fn candidates(keys_of_a: usize) -> (Failover, Vec<Candidate>) {
         provided: models[id].clone(),
         is_configured: true,
     };
-    (Failover::new(&models, patience), vec![candidate("a"), candidate("b")])
+    (Failover::new(&models, patience, None), vec![candidate("a"), candidate("b")])
 }
 
 /// The way of a question whose every attempt fails like this, as `provider:key`, with `~` for one after a pause.
@@ -49,6 +49,35 @@ fn way(failover: &Failover, candidates: &[Candidate], error: impl Fn() -> Error)
         assert!(way.len() < 20, "it never ends: {way:?}");
     }
     (way.join(" "), plan.failure())
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_known_outlives_a_configuration_as_far_as_the_same_is_asked() {
+    let models = |candidates: &[Candidate]| -> Models {
+        candidates.iter().map(|candidate| (candidate.name.provider.clone(), candidate.provided.clone())).collect()
+    };
+    let (failover, before) = candidates(2);
+    let began_with = |failover: &Failover, candidates: &[Candidate]| {
+        let (_, Attempt { candidate, key, .. }) = Plan::new(failover, candidates);
+        format!("{}:{key}", candidates[candidate].name.provider)
+    };
+    let (mut plan, _) = Plan::new(&failover, &before);
+    plan.failed(limited(None));
+    assert_eq!(began_with(&failover, &before), "a:1");
+    let patience = failover.patience;
+    let known = models(&before);
+    let follow = |after: &[Candidate]| {
+        Failover::new(&models(after), patience, Some(Before { failover: &failover, models: &known }))
+    };
+    assert_eq!(began_with(&follow(&before), &before), "a:1");
+    // The key that failed is another one now.
+    let (_, mut after) = candidates(2);
+    after[0].provided.keys[1] = before[0].provided.keys[1].clone();
+    assert_eq!(began_with(&follow(&after), &after), "a:0");
+    // A provider that is down is down for its new key, too.
+    let (mut plan, _) = Plan::new(&failover, &before);
+    plan.broke_off(&Error::ProviderOverloaded { retry_after: None });
+    assert_eq!(began_with(&follow(&after), &after), "b:0");
 }
 
 fn limited(seconds: Option<u64>) -> Error {

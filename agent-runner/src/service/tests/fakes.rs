@@ -26,8 +26,8 @@ use tonic::{Request, Response, Status};
 
 use crate::{
     agents::{Agent, Agents, ModelName},
-    bootstrap::Bootstrap,
-    config::{Models, Provided},
+    config::{Models, Provided, Ready},
+    configured::{Configured, Own},
     embeddings::Embeddings,
     failover::{Failover, Patience},
     images::{self, Images},
@@ -39,7 +39,7 @@ use crate::{
     tool::{
         Tool,
         policy::{Policy, Scope},
-        toolset::Tools,
+        toolset::{Tools, Workspaces},
     },
     turn::{Store, StoreTimes},
 };
@@ -100,6 +100,11 @@ impl FakeStore {
     /// Records a run as if another runner had.
     pub(super) fn set_run(&self, run: Run) {
         self.state.lock().unwrap().runs.insert(run.run_id.clone(), run);
+    }
+
+    /// The way to it.
+    pub(super) fn client(&self) -> SessionStoreClient<Transport> {
+        SessionStoreClient::new(local(Layered::new(SessionStoreServer::new(self.clone()), 100)))
     }
 
     pub(super) fn fail_next_commit(&self) {
@@ -371,20 +376,22 @@ impl Setup {
         let models: Models = self.models.into_iter().map(|(id, model)| (id.to_owned(), provided(model))).collect();
         let patience = Patience { retries: 2, longest_pause: Duration::from_secs(5) };
         let shared = Shared {
-            failover: Failover::new(&models, patience),
-            prompts: Prompts::new(Bootstrap::default(), TimeZone::UTC),
+            failover: Failover::new(&models, patience, None),
+            prompts: Prompts::new(Arc::default(), TimeZone::UTC),
             tools: Tools::new(
                 [("main".parse().expect("a valid id"), self.tools, self.policy)],
                 Servers::new(Vec::new()),
+                Workspaces::new(),
             ),
             images: Images::new(images::Settings::default()),
             embeddings: Embeddings::with(Duration::from_secs(65)),
             settings: self.settings,
         };
-        let store = Layered::new(SessionStoreServer::new(store.clone()), 100);
+        let (shared, ready, warnings) = (Arc::new(shared), Ready::default(), Vec::new());
+        let configured = Configured { agents, models, shared, ready, warnings };
         let times = StoreTimes { wait: Duration::from_secs(10), call_timeout: Duration::from_secs(10) };
-        let store = Store::new(SessionStoreClient::new(local(store)), times, &self.name);
-        let service = Service::new(agents, models, store, shared, self.capacity);
+        let store = Store::new(store.client(), times, &self.name);
+        let service = Service::new(configured, Own::new(), store, self.capacity);
         (AgentRunnerClient::new(local(service.server())), service)
     }
 }

@@ -34,7 +34,7 @@ fn tools(agents: &[(&str, Value)], servers: Servers) -> Tools {
         let scope: Option<Scope> = serde_json::from_value(block.clone()).expect("a valid block");
         (id.parse().expect("an id"), builtin(), Policy::new(None, scope.as_ref()))
     };
-    Tools::new(agents.iter().map(agent), servers)
+    Tools::new(agents.iter().map(agent), servers, Workspaces::new())
 }
 
 async fn run(tools: &Tools, agent_id: &str, model: &str) -> Arc<Toolset> {
