@@ -16,7 +16,8 @@ use tonic::{Code, Request, Status};
 
 use crate::{caller::Caller, error::ApiError};
 
-const REFRESH_INTERVAL: Duration = Duration::from_secs(5);
+/// An agent that is new at the runner is known here before a second has passed since its configuration was written.
+const REFRESH_INTERVAL: Duration = Duration::from_millis(500);
 const RETRY_INTERVAL: Duration = Duration::from_millis(500);
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 

@@ -92,6 +92,12 @@ impl Gateway {
         }
     }
 
+    /// Has requests that come from now on follow another configuration; those that are being answered keep to theirs. The
+    /// address and the ways to the services stay as they are.
+    pub fn reload(&self, config: Config) {
+        self.inner.settings.store(Arc::new(config.settings));
+    }
+
     /// The settings as they are now. A request takes them once and keeps to them.
     fn settings(&self) -> Arc<Settings> {
         self.inner.settings.load_full()

@@ -7,7 +7,7 @@ use clap::Parser;
 use serde::Deserialize;
 use shared::{
     admin::Admin,
-    config::{Environment, Sources},
+    config::{Document, Environment, Sources},
     process::Process,
     transport,
 };
@@ -15,6 +15,9 @@ use tokio::net::TcpListener;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// What this process reads of the configuration.
+const SECTIONS: &[&str] = &["gateway", "services.agentRunner.url", "services.sessionStore", "admin", "log"];
 
 /// Serves the agents to OpenAI clients, over HTTP.
 #[derive(Debug, Parser)]
@@ -96,7 +99,12 @@ async fn serve(process: &Process) -> anyhow::Result<()> {
     let gateway = config.build(runner, store);
     let of_admin = gateway.clone();
     admin.serves(move || of_admin.readiness());
-    gateway_http::serve(gateway, listener, process.shutdown.clone()).await;
+    let apply = async |document: &Document| {
+        gateway.reload(gateway_http::Config::load(document).map_err(|error| error.to_string())?);
+        Ok(())
+    };
+    let serving = gateway_http::serve(gateway.clone(), listener, process.shutdown.clone());
+    process.watching_config(SECTIONS, apply, serving).await;
     admin.shutdown().await;
     Ok(())
 }

@@ -40,6 +40,7 @@ mod upstream_errors;
 mod cancellation;
 mod drain;
 mod metrics;
+mod reload;
 mod tracing;
 
 mod agent_command;

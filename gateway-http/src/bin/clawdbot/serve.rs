@@ -6,10 +6,18 @@ use std::{
 };
 
 use anyhow::Context;
-use shared::{admin::Admin, process::Process};
+use gateway_http::Gateway;
+use shared::{
+    admin::Admin,
+    config::{Document, Environment},
+    process::Process,
+};
 use tokio::net::TcpListener;
 
 use crate::{stack::Stack, token::Token};
+
+/// What this process reads of the configuration.
+const SECTIONS: &[&str] = &["gateway", "agents", "models", "skills", "tools", "session", "services", "admin", "log"];
 
 pub(crate) async fn serve(process: &Process, token: &Token) -> anyhow::Result<()> {
     let config = gateway_http::Config::load(&process.document)?;
@@ -27,9 +35,27 @@ pub(crate) async fn serve(process: &Process, token: &Token) -> anyhow::Result<()
     let gateway = config.build(stack.runner(), stack.store());
     let of_admin = gateway.clone();
     admin.serves(move || of_admin.readiness());
-    gateway_http::serve(gateway, listener, process.shutdown.clone()).await;
+    let apply = async |document: &Document| {
+        let reloaded = reload(&gateway, &stack, document, &process.environment).await;
+        reloaded.map_err(|error| format!("{error:#}"))
+    };
+    let serving = gateway_http::serve(gateway.clone(), listener, process.shutdown.clone());
+    process.watching_config(SECTIONS, apply, serving).await;
     stack.shutdown().await;
     admin.shutdown().await;
+    Ok(())
+}
+
+/// Has everything follow another configuration, or nothing.
+async fn reload(
+    gateway: &Gateway,
+    stack: &Stack,
+    document: &Document,
+    environment: &Environment,
+) -> anyhow::Result<()> {
+    let config = gateway_http::Config::load(document)?;
+    stack.reload(document, environment).await?;
+    gateway.reload(config);
     Ok(())
 }
 

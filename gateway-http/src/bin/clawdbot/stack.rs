@@ -30,6 +30,16 @@ impl Stack {
         Ok(Self { drain: runner.drain(), runner: runner.build(client, &name).await?, store })
     }
 
+    /// Has both follow another configuration, or neither.
+    pub(crate) async fn reload(&self, document: &Document, environment: &Environment) -> anyhow::Result<()> {
+        let runner = agent_runner::Config::load(document, environment)?;
+        let store = session_store::Config::load(document)?;
+        // The only step that can fail is the first.
+        self.runner.reload(runner).await?;
+        self.store.reload(store);
+        Ok(())
+    }
+
     /// The way to the runner.
     pub(crate) fn runner(&self) -> Transport {
         transport::local(self.runner.server())

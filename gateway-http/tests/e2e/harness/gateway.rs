@@ -149,6 +149,16 @@ impl Gateway {
         self.restart(Signal::SIGTERM).await;
     }
 
+    /// Merges `patch` into the configuration file while everything runs.
+    pub(crate) fn rewrite_config(&mut self, patch: Value) {
+        self.installation.configure(patch);
+    }
+
+    /// Writes this in the configuration file's place while everything runs, whatever it is.
+    pub(crate) fn spoil_config(&self, text: &str) {
+        self.installation.write_config(text);
+    }
+
     /// The sessions that the store knows; only where it is a process of its own.
     pub(crate) async fn stored_sessions(&self) -> Vec<Session> {
         let address = format!("http://127.0.0.1:{}", self.ports.session_store);

@@ -56,7 +56,12 @@ impl Installation {
     /// Merges `patch` into the configuration file, as RFC 7396 says.
     pub(crate) fn configure(&mut self, patch: Value) {
         merge(&mut self.config, patch);
-        fs::write(self.config_file(), self.config.to_string()).unwrap();
+        self.write_config(&self.config.to_string());
+    }
+
+    /// Writes this in the configuration file's place; what is merged into it later does not know of it.
+    pub(crate) fn write_config(&self, text: &str) {
+        fs::write(self.config_file(), text).unwrap();
     }
 
     /// Sets a variable for every process.
