@@ -1,6 +1,6 @@
 //! What the configuration means for agents and models.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use shared::config::Sources;
 
@@ -153,4 +153,28 @@ fn the_defaults_are_the_documented_ones() {
     let listen = RunnerSection::default().listen.to_string();
     assert_eq!(config::documented_default("services.agentRunner.listen"), Some(listen.as_str()));
     check("services.sessionStore.callTimeoutMs", StoreSection::default().call_timeout_ms);
+}
+
+#[tokio::test]
+async fn workspaces_are_shared_with_the_configuration_before() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = |agents: &str| {
+        let environment = [("OPENAI_API_KEY", "k"), ("HOME", folder.path().to_str().expect("it is text"))];
+        load(&format!("{{agents: {agents}, tools: {{profile: 'coding'}}}}"), &environment).expect("usable")
+    };
+    let own = Own::new();
+    let before = config("{list: [{id: 'a'}, {id: 'b'}]}").configure(&own, None).await.expect("it is built");
+    let check = async |agents: &str, is_same_look: bool, shared: &[&str]| {
+        let after = config(agents).configure(&own, Some(&before)).await.expect("it is built");
+        let looks = [&before, &after].map(|configured| configured.shared.prompts.bootstrap());
+        assert_eq!(Arc::ptr_eq(looks[0], looks[1]), is_same_look, "{agents}");
+        let [old, new] = [&before, &after].map(|configured| configured.shared.tools.workspaces());
+        let is_shared = |path: &&PathBuf| old.get(*path).is_some_and(|old| Arc::ptr_eq(old, &new[*path]));
+        let names: Vec<_> = new.keys().filter(is_shared).filter_map(|path| path.file_name()?.to_str()).collect();
+        assert_eq!(names, shared, "{agents}");
+    };
+    check("{list: [{id: 'a', systemPrompt: 'x'}, {id: 'b'}]}", true, &["clawd", "clawd-b"]).await;
+    check("{list: [{id: 'a'}, {id: 'c'}]}", false, &["clawd"]).await;
+    check("{defaults: {bootstrapMaxChars: 7}, list: [{id: 'a'}, {id: 'b'}]}", false, &["clawd", "clawd-b"]).await;
 }
