@@ -9,6 +9,7 @@ mod idempotency;
 mod messages;
 mod object;
 mod request;
+mod schema;
 mod tools;
 
 use axum::{
@@ -35,7 +36,9 @@ pub(crate) use chunks::Chunks;
 use envelope::Envelope;
 use idempotency::IdempotencyKey;
 use request::ChatRequest;
-pub(crate) use request::read;
+pub(crate) use completion::Completion;
+pub(crate) use request::{Wire as RequestBody, read};
+pub(crate) use schema::Event;
 
 const SESSION_KEY: HeaderName = HeaderName::from_static("x-clawdbot-session-key");
 const RUN_ID: HeaderName = HeaderName::from_static("x-clawdbot-run-id");

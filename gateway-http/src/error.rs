@@ -8,6 +8,7 @@ use http::{
     header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use proto::agent::v1::{Failed, FailureCode};
+use schemars::JsonSchema;
 use serde::Serialize;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
@@ -25,12 +26,15 @@ pub(crate) struct ApiError {
     is_final: bool,
 }
 
-#[derive(Serialize)]
-struct Body<'a> {
+/// An error as it is written.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Error")]
+pub(crate) struct ErrorBody<'a> {
     error: Details<'a>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ErrorDetails")]
 struct Details<'a> {
     message: &'a str,
     r#type: &'static str,
@@ -144,7 +148,7 @@ impl ApiError {
     pub(crate) fn to_json(&self) -> String {
         let details =
             Details { message: &self.message, r#type: self.kind, param: self.param.as_deref(), code: self.code };
-        serde_json::to_string(&Body { error: details }).expect("strings always serialise")
+        serde_json::to_string(&ErrorBody { error: details }).expect("strings always serialise")
     }
 }
 

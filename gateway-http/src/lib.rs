@@ -11,6 +11,7 @@ mod embeddings;
 mod error;
 mod kept;
 mod models;
+mod openapi;
 mod probes;
 mod router;
 mod run;

@@ -4,27 +4,37 @@ use axum::{
     Router,
     extract::Request,
     middleware,
-    routing::{get, post},
+    routing::{MethodRouter, get, post},
 };
 
-use crate::{Gateway, chat, embeddings, error::ApiError, models, probes, runs, sessions, trace};
+use crate::{Gateway, chat, embeddings, error::ApiError, models, openapi, probes, runs, sessions, trace};
+
+/// Every path and who answers it. Each has its rows in the table of [`openapi`] too.
+pub(crate) fn routes() -> Vec<(&'static str, MethodRouter<Gateway>)> {
+    vec![
+        ("/v1/chat/completions", post(chat::completions)),
+        ("/v1/embeddings", post(embeddings::create)),
+        ("/v1/models", get(models::list)),
+        ("/v1/models/{*id}", get(models::get)),
+        ("/v1/runs/{id}/events", get(runs::events)),
+        ("/v1/runs/{id}/cancel", post(runs::cancel)),
+        ("/v1/sessions", get(sessions::list)),
+        ("/v1/sessions/{key}", get(sessions::get).delete(sessions::delete)),
+        ("/v1/sessions/{key}/messages", get(sessions::messages)),
+        ("/v1/sessions/{key}/reset", post(sessions::reset)),
+        ("/v1/sessions/{key}/abort", post(sessions::abort)),
+        ("/healthz", get(probes::health)),
+        ("/health", get(probes::health)),
+        ("/readyz", get(probes::ready)),
+        ("/ready", get(probes::ready)),
+        ("/openapi.json", get(openapi::document)),
+    ]
+}
 
 pub(crate) fn router(gateway: Gateway) -> Router {
-    Router::new()
-        .route("/v1/chat/completions", post(chat::completions))
-        .route("/v1/embeddings", post(embeddings::create))
-        .route("/v1/models", get(models::list))
-        .route("/v1/runs/{id}/events", get(runs::events))
-        .route("/v1/runs/{id}/cancel", post(runs::cancel))
-        .route("/v1/sessions", get(sessions::list))
-        .route("/v1/sessions/{key}", get(sessions::get).delete(sessions::delete))
-        .route("/v1/sessions/{key}/messages", get(sessions::messages))
-        .route("/v1/sessions/{key}/reset", post(sessions::reset))
-        .route("/v1/sessions/{key}/abort", post(sessions::abort))
-        .route("/healthz", get(probes::health))
-        .route("/health", get(probes::health))
-        .route("/readyz", get(probes::ready))
-        .route("/ready", get(probes::ready))
+    let routes = routes().into_iter();
+    routes
+        .fold(Router::new(), |router, (path, answers)| router.route(path, answers))
         .fallback(async |request: Request| ApiError::not_found(request.uri().path()))
         .method_not_allowed_fallback(async |request: Request| {
             ApiError::method_not_allowed(request.method().as_str(), request.uri().path())

@@ -21,10 +21,10 @@ use tonic::Code;
 
 use crate::{Gateway, caller::Caller, error::ApiError};
 use addressed::Addressed;
-use message::WireMessage;
-use object::{Abort, Deleted, List, WireSession};
 use page::Page;
 
+pub(crate) use message::WireMessage;
+pub(crate) use object::{Abort, Deleted, List, WireSession};
 pub(crate) use store::Store;
 
 /// How long the runner may take to stop a run.

@@ -1,10 +1,12 @@
 //! Shapes of the API that more than one kind of answer has.
 
 use proto::session::v1::{ToolCall, Usage};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// Tokens spent, in the API's shape.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Usage")]
 pub(crate) struct WireUsage {
     prompt_tokens: u64,
     completion_tokens: u64,
@@ -13,25 +15,27 @@ pub(crate) struct WireUsage {
     completion_tokens_details: CompletionDetails,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct PromptDetails {
     cached_tokens: u64,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct CompletionDetails {
     reasoning_tokens: u64,
 }
 
 /// A call of a tool, in the API's shape.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "ToolCall")]
 pub(crate) struct WireToolCall {
     id: String,
     r#type: &'static str,
     function: WireFunctionCall,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "FunctionCall")]
 struct WireFunctionCall {
     name: String,
     arguments: String,

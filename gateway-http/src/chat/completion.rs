@@ -6,6 +6,7 @@ use proto::{
     agent::v1::{Finished, ToolCallDelta, run_event::Kind},
     session::v1::ToolCall,
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::envelope::{Envelope, SYSTEM_FINGERPRINT, finish_reason};
@@ -16,8 +17,9 @@ use crate::{
 };
 
 /// A whole answer, as the API wants it.
-#[derive(Serialize)]
-pub(super) struct Completion {
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ChatCompletion")]
+pub(crate) struct Completion {
     id: String,
     object: &'static str,
     created: u64,
@@ -27,15 +29,18 @@ pub(super) struct Completion {
     usage: WireUsage,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ChatCompletionChoice")]
 struct Choice {
     index: u32,
     message: AnswerMessage,
     logprobs: Option<()>,
+    #[schemars(extend("enum" = ["stop", "length", "tool_calls", "content_filter"]))]
     finish_reason: &'static str,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ChatCompletionMessage")]
 struct AnswerMessage {
     role: &'static str,
     content: Option<String>,

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use proto::session::v1::{Audio, File, Image, Part, part::Kind};
+use schemars::JsonSchema;
 use serde::{
     Deserialize, Deserializer,
     de::{SeqAccess, Visitor},
@@ -29,21 +30,24 @@ pub(super) struct WirePart {
     file: Option<WireFile>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "expected a URL, or an object with `url`")]
-enum WireImage {
+#[schemars(rename = "ChatImage")]
+pub(super) enum WireImage {
     Url(String),
     Object { url: String, detail: Option<String> },
 }
 
-#[derive(Deserialize)]
-struct WireAudio {
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "ChatAudio")]
+pub(super) struct WireAudio {
     data: String,
     format: String,
 }
 
-#[derive(Deserialize)]
-struct WireFile {
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "ChatFile")]
+pub(super) struct WireFile {
     filename: Option<String>,
     file_data: Option<String>,
     file_id: Option<String>,

@@ -12,21 +12,25 @@ use crate::error::ApiError;
 const MAX_STOPS: usize = 4;
 
 /// What ends the answer, as it is written.
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
 #[serde(untagged, expecting = "expected a string or an array of strings")]
+#[schemars(rename = "ChatStop")]
 pub(super) enum WireStop {
-    One(String),
-    Several(Vec<String>),
+    One(#[schemars(length(min = 1))] String),
+    Several(#[schemars(length(max = 4), inner(length(min = 1)))] Vec<String>),
 }
 
 /// The form of the answer, as it is written.
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
+#[schemars(rename = "ChatFormat")]
 pub(super) struct WireFormat {
+    #[schemars(extend("enum" = ["text", "json_object", "json_schema"]))]
     r#type: String,
     json_schema: Option<WireSchema>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, schemars::JsonSchema)]
+#[schemars(rename = "ChatSchema")]
 struct WireSchema {
     name: String,
     description: Option<String>,

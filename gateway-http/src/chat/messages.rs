@@ -1,6 +1,7 @@
 //! The request's messages, sorted into what instructs, what was said before, and what is new.
 
 use proto::session::v1::{Message, Part, Role, ToolCall};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::content::WireContent;
@@ -19,8 +20,13 @@ pub(super) struct Messages {
 }
 
 /// A message as it is written.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "ChatMessage")]
 pub(super) struct WireMessage {
+    #[schemars(
+        with = "String",
+        extend("enum" = ["system", "developer", "user", "assistant", "tool", "function"])
+    )]
     role: WireRole,
     content: Option<WireContent>,
     refusal: Option<String>,
@@ -33,13 +39,15 @@ pub(super) struct WireMessage {
 #[serde(try_from = "String")]
 struct WireRole(Role);
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "ChatToolCall")]
 struct WireToolCall {
     id: String,
     function: WireFunctionCall,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "ChatFunctionCall")]
 struct WireFunctionCall {
     name: String,
     arguments: String,

@@ -1,6 +1,7 @@
 //! The request's JSON, checked field by field.
 
 use proto::agent::v1::{FunctionTool, GenerationOptions, ToolChoice};
+use schemars::JsonSchema;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::error::Category;
 
@@ -30,21 +31,30 @@ pub(super) struct ChatRequest {
 }
 
 /// The request as it is written. Fields that are not named here are accepted and have no effect.
-#[derive(Deserialize)]
-struct Wire {
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "ChatCompletionRequest")]
+pub(crate) struct Wire {
     model: Option<String>,
+    #[schemars(required, length(min = 1))]
     messages: Option<Vec<Object<WireMessage>>>,
     stream: Option<bool>,
     stream_options: Option<Object<StreamOptions>>,
     user: Option<String>,
+    #[schemars(range(min = 1, max = 1))]
     n: Option<u64>,
+    #[schemars(range(min = 0.0, max = 2.0))]
     temperature: Option<f64>,
+    #[schemars(range(min = 0.0, max = 1.0))]
     top_p: Option<f64>,
+    #[schemars(range(min = 1))]
     max_tokens: Option<u32>,
+    #[schemars(range(min = 1))]
     max_completion_tokens: Option<u32>,
     stop: Option<WireStop>,
     seed: Option<i64>,
+    #[schemars(range(min = -2.0, max = 2.0))]
     frequency_penalty: Option<f64>,
+    #[schemars(range(min = -2.0, max = 2.0))]
     presence_penalty: Option<f64>,
     response_format: Option<Object<WireFormat>>,
     reasoning_effort: Option<String>,
@@ -53,7 +63,8 @@ struct Wire {
     tool_choice: Option<WireToolChoice>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "ChatStreamOptions")]
 struct StreamOptions {
     include_usage: Option<bool>,
 }
@@ -88,10 +99,8 @@ impl Wire {
         Ok(GenerationOptions {
             temperature: within("temperature", self.temperature, 0.0..=2.0)?,
             top_p: within("top_p", self.top_p, 0.0..=1.0)?,
-            max_tokens: match self.max_completion_tokens {
-                Some(_) => positive("max_completion_tokens", self.max_completion_tokens)?,
-                None => positive("max_tokens", self.max_tokens)?,
-            },
+            max_tokens: positive("max_completion_tokens", self.max_completion_tokens)?
+                .or(positive("max_tokens", self.max_tokens)?),
             stop: self.stop.take().map(WireStop::check).transpose()?.unwrap_or_default(),
             seed: self.seed,
             frequency_penalty: within("frequency_penalty", self.frequency_penalty, -2.0..=2.0)?,

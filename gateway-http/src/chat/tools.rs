@@ -1,35 +1,44 @@
 //! The client's own tools, and which of them the model may call.
 
 use proto::agent::v1::{FunctionTool, ToolChoice, tool_choice::Mode};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::error::ApiError;
 
 /// A tool as it is written.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "ChatTool")]
 pub(super) struct WireTool {
+    #[schemars(extend("const" = "function"))]
     r#type: String,
+    #[schemars(required)]
     function: Option<WireFunction>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "ChatFunction")]
 struct WireFunction {
+    #[schemars(length(min = 1))]
     name: String,
     description: Option<String>,
+    #[schemars(with = "Option<serde_json::Map<String, Value>>")]
     parameters: Option<Value>,
     strict: Option<bool>,
 }
 
 /// A tool choice as it is written.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "expected `none`, `auto`, `required`, or a function of `tools`")]
+#[schemars(rename = "ChatToolChoice")]
 pub(super) enum WireToolChoice {
-    Mode(String),
+    Mode(#[schemars(extend("enum" = ["none", "auto", "required"]))] String),
     Function { function: NamedFunction },
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "ChatNamedFunction")]
 pub(super) struct NamedFunction {
     name: String,
 }

@@ -4,7 +4,9 @@ use tonic_types::ErrorDetails;
 
 use super::*;
 
+/// The error's row, which the API's document must list.
 fn shown(error: &ApiError) -> (u16, &'static str, &'static str, Option<&str>, Option<Duration>) {
+    assert!(crate::openapi::is_listed(error.status.as_u16(), error.kind, error.code), "{error:?} is not documented");
     (error.status.as_u16(), error.kind, error.code, error.param.as_deref(), error.retry_after)
 }
 

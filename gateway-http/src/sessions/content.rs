@@ -1,18 +1,21 @@
 //! What a message says, in the shapes of Chat Completions.
 
 use proto::session::v1::{Audio, File, Image, Part, part::Kind};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// One text as it is, anything else in parts.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(untagged)]
+#[schemars(rename = "SessionContent")]
 pub(super) enum Content {
     Text(String),
     Parts(Vec<ContentPart>),
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
+#[schemars(rename = "SessionContentPart")]
 pub(super) enum ContentPart {
     Text { text: String },
     ImageUrl { image_url: WireImage },
@@ -21,20 +24,23 @@ pub(super) enum ContentPart {
     Refusal { refusal: String },
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "SessionImage")]
 pub(super) struct WireImage {
     url: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     detail: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "SessionAudio")]
 pub(super) struct WireAudio {
     data: String,
     format: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "SessionFile")]
 pub(super) struct WireFile {
     #[serde(skip_serializing_if = "String::is_empty")]
     filename: String,

@@ -1,6 +1,7 @@
 //! A message of a transcript, in the shape of Chat Completions.
 
 use proto::session::v1::{Role, TranscriptMessage};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
@@ -12,7 +13,8 @@ use crate::{error::ApiError, wire::WireToolCall};
 /// What an id begins with; the message's number in the transcript follows.
 const ID_PREFIX: &str = "msg_";
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "SessionMessage")]
 pub(crate) struct WireMessage {
     id: String,
     object: &'static str,

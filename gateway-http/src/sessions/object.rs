@@ -1,13 +1,15 @@
 //! Lists and sessions, in the shapes of OpenAI's objects.
 
 use proto::session::v1::{Session, TurnInFlight};
+use schemars::JsonSchema;
 use serde::Serialize;
 use shared::Namespace;
 
 use crate::{caller::Caller, wire::WireUsage};
 
 /// A page of a list.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "{T}List")]
 pub(crate) struct List<T> {
     object: &'static str,
     data: Vec<T>,
@@ -22,7 +24,8 @@ pub(crate) trait Identified {
     fn id(&self) -> &str;
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Session")]
 pub(crate) struct WireSession {
     /// The key as the caller knows it.
     id: String,
@@ -39,19 +42,22 @@ pub(crate) struct WireSession {
     turn_in_flight: Option<WireTurn>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "SessionTurn")]
 struct WireTurn {
     run_id: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "SessionDeleted")]
 pub(crate) struct Deleted {
     id: String,
     object: &'static str,
     deleted: bool,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "SessionAbort")]
 pub(crate) struct Abort {
     id: String,
     object: &'static str,

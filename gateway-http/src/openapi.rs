@@ -1,0 +1,103 @@
+//! `GET /openapi.json`: what the gateway takes and answers, made of the very types that read and write it.
+
+mod document;
+mod failures;
+mod operation;
+mod parameters;
+
+use std::sync::OnceLock;
+
+use axum::response::IntoResponse;
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use serde_json::Value;
+
+use crate::{
+    chat,
+    models::{Model, ModelList},
+    probes::Status,
+    sessions::{Abort, Deleted, List, WireMessage, WireSession},
+};
+use operation::Operation;
+use parameters::{
+    AFTER_MESSAGE, AFTER_SESSION, AGENT, AGENT_ID, IDEMPOTENCY_KEY, LIMIT, MODEL, MODEL_ID, OF_AGENT, ORDER,
+    REQUEST_ID, SESSION_IN_PATH, SESSION_KEY,
+};
+
+/// The document, which needs no secret to be read.
+pub(crate) async fn document() -> impl IntoResponse {
+    static JSON: OnceLock<Bytes> = OnceLock::new();
+    let json = JSON.get_or_init(|| document::document(&operations()).to_string().into());
+    ([(CONTENT_TYPE, "application/json; charset=utf-8")], json.clone())
+}
+
+/// Everything that can be asked, a row for each: what the router has and this table has not, or the other way round,
+/// is found by a test.
+fn operations() -> Vec<Operation> {
+    /// What every operation that asks a runner or a store may end with.
+    const ASKS: [u16; 5] = [400, 429, 500, 503, 504];
+    /// The same of those of one session.
+    const ASKS_SESSION: [u16; 7] = [400, 403, 404, 429, 500, 503, 504];
+    vec![
+        Operation::post("/v1/chat/completions", "Runs an agent once, and answers with what it says")
+            .with(&[AGENT_ID, AGENT, SESSION_KEY, MODEL, IDEMPOTENCY_KEY, REQUEST_ID])
+            .takes::<chat::RequestBody>()
+            .answers::<chat::Completion>("The whole answer, or with `stream` its chunks as they come")
+            .streams::<chat::Event>()
+            .says(&["x-clawdbot-session-key", "x-clawdbot-run-id"])
+            .fails(&ASKS_SESSION)
+            .fails(&[402, 408, 409, 413, 502]),
+        Operation::get("/v1/models", "Lists the agents, as models")
+            .with(&[REQUEST_ID])
+            .answers::<ModelList>("The agents that the token may use")
+            .fails(&ASKS),
+        Operation::get("/v1/models/{id}", "Says whether there is an agent, as a model")
+            .with(&[MODEL_ID, REQUEST_ID])
+            .answers::<Model>("The agent")
+            .fails(&ASKS)
+            .fails(&[404]),
+        Operation::get("/v1/sessions", "Lists the sessions, most recently changed first")
+            .with(&[LIMIT, ORDER, AFTER_SESSION, OF_AGENT, REQUEST_ID])
+            .answers::<List<WireSession>>("A page of the sessions that the token may see")
+            .fails(&ASKS)
+            .fails(&[403]),
+        Operation::get("/v1/sessions/{key}", "Reads what is known of a session")
+            .with(&[SESSION_IN_PATH, REQUEST_ID])
+            .answers::<WireSession>("The session")
+            .fails(&ASKS_SESSION),
+        Operation::delete("/v1/sessions/{key}", "Deletes a session with its transcript")
+            .with(&[SESSION_IN_PATH, REQUEST_ID])
+            .answers::<Deleted>("It is deleted")
+            .fails(&ASKS_SESSION),
+        Operation::get("/v1/sessions/{key}/messages", "Lists a session's messages, oldest first")
+            .with(&[SESSION_IN_PATH, LIMIT, ORDER, AFTER_MESSAGE, REQUEST_ID])
+            .answers::<List<WireMessage>>("A page of the messages")
+            .fails(&ASKS_SESSION),
+        Operation::post("/v1/sessions/{key}/reset", "Gives a session's key a new, empty session")
+            .with(&[SESSION_IN_PATH, REQUEST_ID])
+            .answers::<WireSession>("The new session")
+            .fails(&ASKS_SESSION),
+        Operation::post("/v1/sessions/{key}/abort", "Stops a session's turn in flight")
+            .with(&[SESSION_IN_PATH, REQUEST_ID])
+            .answers::<Abort>("Whether there was a turn to stop")
+            .fails(&ASKS_SESSION),
+        probe("/healthz", "Says that the process lives"),
+        probe("/health", "The same as `/healthz`"),
+        probe("/readyz", "Says whether requests can be answered now").answers_also::<Status>(503, "Not now"),
+        probe("/ready", "The same as `/readyz`").answers_also::<Status>(503, "Not now"),
+        Operation::get("/openapi.json", "Answers with this document")
+            .open()
+            .with(&[REQUEST_ID])
+            .answers::<Value>("An OpenAPI 3.1 document"),
+    ]
+}
+
+fn probe(path: &'static str, summary: &'static str) -> Operation {
+    Operation::get(path, summary).open().with(&[REQUEST_ID]).answers::<Status>("Yes")
+}
+
+#[cfg(test)]
+pub(crate) use failures::is_listed;
+
+#[cfg(test)]
+mod tests;
