@@ -24,6 +24,18 @@ test: python node build
 test-faults: postgres build
     cargo test --package gateway-http {{features}} --test faults -- --nocapture
 
+# Asks the gateway what schemathesis makes up from /openapi.json, for some minutes; `just ci` does this too.
+fuzz-http: python build
+    just check fuzzing
+
+# A thousand clients that read slowly, and a thousand that vanish.
+soak-clients: build
+    just check soak
+
+# Validates answers with check_wire.py and chat-completions.openapi.json in the folder; for example: just check-wire ../shared/openai
+check-wire folder: python build
+    CLAWDBOT_TEST_WIRE="$(realpath "{{folder}}")" just check published_wire
+
 # Measures how many turns the session store's databases take.
 bench-store:
     just with-postgres cargo bench --package session-store --bench turns
@@ -46,7 +58,7 @@ lint: python
     just lint-dependencies
 
 # What CI does.
-ci: lint test
+ci: lint test fuzz-http soak-clients
 
 # Formats the code.
 fmt:
@@ -67,6 +79,11 @@ lint-dependencies:
 [private]
 build:
     cargo build --workspace {{features}}
+
+# One of the checks that `just test` leaves out.
+[private]
+check name:
+    CLAWDBOT_TEST_PYTHON="$PWD/{{python}}/python" cargo test --package gateway-http {{features}} --test checks {{name}} -- --nocapture
 
 # Runs a command with a PostgreSQL server of its own, which CLAWDBOT_TEST_POSTGRES names.
 [private]

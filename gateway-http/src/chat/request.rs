@@ -32,7 +32,10 @@ pub(super) struct ChatRequest {
 
 /// The request as it is written. Fields that are not named here are accepted and have no effect.
 #[derive(Deserialize, JsonSchema)]
-#[schemars(rename = "ChatCompletionRequest")]
+#[schemars(
+    rename = "ChatCompletionRequest",
+    extend("examples" = [{"model": "clawdbot", "messages": [{"role": "user", "content": "hi"}]}])
+)]
 pub(crate) struct Wire {
     model: Option<String>,
     #[schemars(required, length(min = 1))]

@@ -87,11 +87,16 @@ impl Schemas {
         let schema = (answer.schema)(&mut self.responses).to_value();
         let mut content = json!({"application/json": {"schema": schema}});
         if let Some(event) = operation.event.filter(|_| answer.status == 200) {
-            // Version 3.1 has no word for the events of a stream.
-            content["text/event-stream"] = json!({
-                "schema": {"type": "string"},
-                "x-event-schema": event(&mut self.responses).to_value(),
-            });
+            // Version 3.1 has no word for the events of a stream; this is what the next one says of each.
+            let data = event(&mut self.responses).to_value();
+            content["text/event-stream"] = json!({"schema": {
+                "description": "An event of the stream. The last has the data `[DONE]`",
+                "type": "object",
+                "properties": {
+                    "data": {"type": "string", "contentMediaType": "application/json", "contentSchema": data},
+                },
+                "required": ["data"],
+            }});
         }
         let named = ["x-request-id"].iter().chain(operation.headers);
         let headers: Map<String, Value> =

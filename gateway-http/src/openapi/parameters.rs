@@ -48,8 +48,19 @@ pub(super) const OF_AGENT: Parameter = query(
     || json!({"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"}),
 );
 
-pub(super) const MODEL_ID: Parameter = path("id", "The model's id, URL-encoded");
-pub(super) const SESSION_IN_PATH: Parameter = path("key", "The session's key, URL-encoded");
+pub(super) const MODEL_ID: Parameter = path(
+    "id",
+    "The model's id, URL-encoded",
+    || json!({"type": "string", "minLength": 1, "examples": ["clawdbot/main"]}),
+);
+pub(super) const SESSION_IN_PATH: Parameter = path("key", "The session's key, URL-encoded", || {
+    json!({
+        "type": "string",
+        "maxLength": 512,
+        "pattern": r"^[^\x00-\x1f\x7f-\x9f]+$",
+        "examples": ["agent:main:openai-user:alice"],
+    })
+});
 
 const fn header(name: &'static str, description: &'static str) -> Parameter {
     Parameter { name, place: "header", description, schema: || json!({"type": "string"}) }
@@ -59,8 +70,8 @@ const fn query(name: &'static str, description: &'static str, schema: fn() -> Va
     Parameter { name, place: "query", description, schema }
 }
 
-const fn path(name: &'static str, description: &'static str) -> Parameter {
-    Parameter { name, place: "path", description, schema: || json!({"type": "string", "minLength": 1}) }
+const fn path(name: &'static str, description: &'static str, schema: fn() -> Value) -> Parameter {
+    Parameter { name, place: "path", description, schema }
 }
 
 impl Parameter {

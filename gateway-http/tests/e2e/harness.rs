@@ -15,7 +15,7 @@ pub(crate) use events::EventStream;
 pub(crate) use gateway::{Gateway, encoded};
 pub(crate) use installation::Installation;
 pub(crate) use launch::clawdbot;
-pub(crate) use process::Signal;
+pub(crate) use process::{Process, Signal};
 pub(crate) use topology::{Topology, each_topology, run};
 
 use std::time::Duration;

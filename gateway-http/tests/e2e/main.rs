@@ -46,3 +46,13 @@ mod tracing;
 mod agent_command;
 mod cli;
 mod clients;
+mod models;
+mod openapi;
+mod soak;
+
+use std::time::Duration;
+
+/// The longest that a test may take.
+const LIMIT: Duration = Duration::from_mins(1);
+/// How many clients of each kind vex the gateway at once.
+const SOAK_CLIENTS: usize = 100;

@@ -37,6 +37,8 @@ pub(crate) struct Provider {
 /// What has happened at the provider, and what it is to do next.
 struct Ledger {
     asked: Vec<Asked>,
+    /// How many answers are being given.
+    open: usize,
     hang_ups: Vec<Instant>,
     once: VecDeque<Reply>,
     otherwise: Reply,
@@ -57,6 +59,7 @@ impl Provider {
         let address = listener.local_addr().unwrap();
         let state = watch::Sender::new(Ledger {
             asked: Vec::new(),
+            open: 0,
             hang_ups: Vec::new(),
             once: VecDeque::new(),
             otherwise: Reply::text(&["hello"]),
@@ -97,6 +100,17 @@ impl Provider {
         let what = format!("request {number} reaches the provider");
         let ledger = soon(&what, state.wait_for(|ledger| ledger.asked.len() >= number)).await;
         ledger.unwrap().asked[number - 1].clone()
+    }
+
+    /// How many answers are being given.
+    pub(crate) fn open(&self) -> usize {
+        self.state.borrow().open
+    }
+
+    /// Waits until no answer is being given any more.
+    pub(crate) async fn idle(&self) {
+        let mut state = self.state.subscribe();
+        soon("every call of the provider ends", state.wait_for(|ledger| ledger.open == 0)).await.unwrap();
     }
 
     /// Waits until the gateway has closed the connection of an unfinished answer, and says when it did.
@@ -166,7 +180,6 @@ fn text(content: &Value) -> String {
 }
 
 async fn answer(State(state): State<watch::Sender<Ledger>>, request: Request) -> Response {
-    let connection = Connection { state: state.clone(), open: true };
     let (head, body) = request.into_parts();
     let body = to_bytes(body, usize::MAX).await.unwrap();
     // Whoever asks for a page sends no body.
@@ -175,8 +188,10 @@ async fn answer(State(state): State<watch::Sender<Ledger>>, request: Request) ->
     let mut reply = None;
     state.send_modify(|ledger| {
         ledger.asked.push(asked);
+        ledger.open += 1;
         reply = Some(ledger.once.pop_front().unwrap_or_else(|| ledger.otherwise.clone()));
     });
+    let connection = Connection { state, open: true };
     let reply = reply.expect("set in the call above");
     if let Some(gate) = &reply.gate {
         gate.passed().await;
@@ -193,7 +208,7 @@ async fn answer(State(state): State<watch::Sender<Ledger>>, request: Request) ->
     response
 }
 
-/// Notes a hang-up when it is dropped while the answer is not complete.
+/// Notes when it is dropped that the answer is over, and a hang-up when it is not complete.
 struct Connection {
     state: watch::Sender<Ledger>,
     open: bool,
@@ -201,9 +216,10 @@ struct Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        if self.open {
-            let now = Instant::now();
-            self.state.send_modify(|ledger| ledger.hang_ups.push(now));
-        }
+        let hang_up = self.open.then(Instant::now);
+        self.state.send_modify(|ledger| {
+            ledger.open -= 1;
+            ledger.hang_ups.extend(hang_up);
+        });
     }
 }

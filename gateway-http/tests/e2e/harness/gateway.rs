@@ -80,6 +80,11 @@ impl Gateway {
         self.ports.gateway
     }
 
+    /// Where the agent runner listens, where it is a process of its own.
+    pub(crate) fn runner_port(&self) -> u16 {
+        self.ports.agent_runner
+    }
+
     pub(crate) fn installation(&self) -> &Installation {
         &self.installation
     }

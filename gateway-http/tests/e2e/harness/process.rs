@@ -49,6 +49,14 @@ impl Process {
         self.child.try_wait().unwrap()
     }
 
+    /// How much memory the process has now.
+    pub(crate) fn memory_kib(&self) -> u64 {
+        let id = self.child.id().expect("the process has not been waited for");
+        let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.strip_suffix("kB"));
+        resident.expect("Linux says how much is resident").trim().parse().unwrap()
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         let pid = self.child.id().expect("the process has not been waited for");
         signal::kill(Pid::from_raw(pid.try_into().unwrap()), signal).unwrap();

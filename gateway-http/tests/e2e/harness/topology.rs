@@ -1,6 +1,6 @@
 //! The two ways to deploy the system, and the macro that runs a test in both.
 
-use std::time::Duration;
+use crate::LIMIT;
 
 /// How the three services are joined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,11 +36,10 @@ macro_rules! each_topology {
 }
 pub(crate) use each_topology;
 
-/// Runs a test, a minute at most.
+/// Runs a test, for as long as [`LIMIT`] at most.
 ///
 /// The test is dropped while this thread panics, so a gateway that hangs still shows its log.
 pub(crate) async fn run(test: impl Future<Output = ()>) {
-    const LIMIT: Duration = Duration::from_mins(1);
     let test = std::pin::pin!(test);
     tokio::select! {
         () = test => {}
