@@ -31,6 +31,7 @@ mod sessions;
 mod sessions_over_http;
 mod summaries;
 
+mod error_table;
 mod errors;
 mod failover;
 mod limits;
