@@ -83,7 +83,7 @@ build:
 # One of the checks that `just test` leaves out.
 [private]
 check name:
-    CLAWDBOT_TEST_PYTHON="$PWD/{{python}}/python" cargo test --package gateway-http {{features}} --test checks {{name}} -- --nocapture
+    CLAWDBOT_TEST_PYTHON="$PWD/{{python}}/python" cargo test --package gateway-http {{features}} --test checks {{name}} -- --nocapture --test-threads 1
 
 # Runs a command with a PostgreSQL server of its own, which CLAWDBOT_TEST_POSTGRES names.
 [private]

@@ -11,6 +11,7 @@
 mod harness;
 mod provider;
 
+mod complaints;
 mod contract;
 mod history;
 mod workspaces;
