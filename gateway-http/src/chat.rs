@@ -33,10 +33,10 @@ use crate::{
     target::Target,
 };
 pub(crate) use chunks::Chunks;
+pub(crate) use completion::Completion;
 use envelope::Envelope;
 use idempotency::IdempotencyKey;
 use request::ChatRequest;
-pub(crate) use completion::Completion;
 pub(crate) use request::{Wire as RequestBody, read};
 pub(crate) use schema::Event;
 

@@ -14,8 +14,9 @@ use tracing::Span;
 use uuid::Uuid;
 
 use crate::{Gateway, body, brand, caller::Caller, error::ApiError, run, target::Target};
-use answer::Answer;
+pub(crate) use answer::Answer;
 use request::EmbeddingsRequest;
+pub(crate) use request::Wire as RequestBody;
 
 /// How much a request may ask for.
 #[derive(Clone, Copy, Debug)]

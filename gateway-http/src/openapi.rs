@@ -13,15 +13,16 @@ use http::header::CONTENT_TYPE;
 use serde_json::Value;
 
 use crate::{
-    chat,
+    chat, embeddings,
     models::{Model, ModelList},
     probes::Status,
+    runs::Cancelled,
     sessions::{Abort, Deleted, List, WireMessage, WireSession},
 };
 use operation::Operation;
 use parameters::{
-    AFTER_MESSAGE, AFTER_SESSION, AGENT, AGENT_ID, IDEMPOTENCY_KEY, LIMIT, MODEL, MODEL_ID, OF_AGENT, ORDER,
-    REQUEST_ID, SESSION_IN_PATH, SESSION_KEY,
+    AFTER_MESSAGE, AFTER_SESSION, AGENT, AGENT_ID, IDEMPOTENCY_KEY, LAST_EVENT_ID, LIMIT, MODEL, MODEL_ID, OF_AGENT,
+    ON_DISCONNECT, ORDER, REQUEST_ID, RUN_ID, SESSION_IN_PATH, SESSION_KEY, STARTING_AFTER,
 };
 
 /// The document, which needs no secret to be read.
@@ -40,13 +41,30 @@ fn operations() -> Vec<Operation> {
     const ASKS_SESSION: [u16; 7] = [400, 403, 404, 429, 500, 503, 504];
     vec![
         Operation::post("/v1/chat/completions", "Runs an agent once, and answers with what it says")
-            .with(&[AGENT_ID, AGENT, SESSION_KEY, MODEL, IDEMPOTENCY_KEY, REQUEST_ID])
+            .with(&[AGENT_ID, AGENT, SESSION_KEY, MODEL, IDEMPOTENCY_KEY, ON_DISCONNECT, REQUEST_ID])
             .takes::<chat::RequestBody>()
             .answers::<chat::Completion>("The whole answer, or with `stream` its chunks as they come")
             .streams::<chat::Event>()
             .says(&["x-clawdbot-session-key", "x-clawdbot-run-id"])
             .fails(&ASKS_SESSION)
             .fails(&[402, 408, 409, 413, 502]),
+        Operation::post("/v1/embeddings", "Turns texts into vectors")
+            .with(&[AGENT_ID, AGENT, MODEL, REQUEST_ID])
+            .takes::<embeddings::RequestBody>()
+            .answers::<embeddings::Answer>("A vector for each text, in their order")
+            .fails(&ASKS_SESSION)
+            .fails(&[402, 408, 413, 502]),
+        Operation::get("/v1/runs/{id}/events", "Streams what a kept run says, from any place on")
+            .with(&[RUN_ID, STARTING_AFTER, LAST_EVENT_ID, REQUEST_ID])
+            .only_streams::<chat::Event>("The run's stream, as it was first sent")
+            .says(&["x-clawdbot-session-key", "x-clawdbot-run-id"])
+            .fails(&ASKS_SESSION)
+            .fails(&[402, 502]),
+        Operation::post("/v1/runs/{id}/cancel", "Stops a kept run")
+            .with(&[RUN_ID, REQUEST_ID])
+            .answers::<Cancelled>("Whether it was still going on")
+            .fails(&ASKS)
+            .fails(&[404]),
         Operation::get("/v1/models", "Lists the agents, as models")
             .with(&[REQUEST_ID])
             .answers::<ModelList>("The agents that the token may use")

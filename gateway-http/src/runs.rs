@@ -6,6 +6,7 @@ use axum::{
     response::Response,
 };
 use http::{HeaderMap, request::Parts};
+use schemars::JsonSchema;
 use serde::Serialize;
 use tracing::Span;
 
@@ -25,7 +26,8 @@ const LAST_EVENT_ID: &str = "Last-Event-ID";
 /// The id that stands in a path.
 pub(crate) struct RunId(String);
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "CancelledRun")]
 pub(crate) struct Cancelled {
     id: String,
     object: &'static str,

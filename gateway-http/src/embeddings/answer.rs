@@ -2,6 +2,7 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use proto::agent::v1::{EmbedResponse, Embedding};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// How vectors are written.
@@ -15,29 +16,33 @@ pub(super) enum Encoding {
 }
 
 /// The whole answer.
-#[derive(Debug, Serialize)]
-pub(super) struct Answer {
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "EmbeddingList")]
+pub(crate) struct Answer {
     object: &'static str,
     data: Vec<Vector>,
     model: String,
     usage: Usage,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Embedding")]
 struct Vector {
     object: &'static str,
     index: usize,
     embedding: Values,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(untagged)]
+#[schemars(inline)]
 enum Values {
     Float(Vec<f32>),
     Base64(String),
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "EmbeddingUsage")]
 struct Usage {
     prompt_tokens: u64,
     total_tokens: u64,

@@ -1,11 +1,13 @@
 //! The request's JSON, checked field by field.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{
     Deserialize, Deserializer,
     de::{self, SeqAccess, Visitor},
 };
+use serde_json::json;
 
 use super::{Limits, answer::Encoding};
 use crate::{chat, error::ApiError};
@@ -21,11 +23,16 @@ pub(super) struct EmbeddingsRequest {
 }
 
 /// The request as it is written. Fields that are not named here are accepted and have no effect.
-#[derive(Deserialize)]
-struct Wire {
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "EmbeddingRequest")]
+pub(crate) struct Wire {
+    #[schemars(required, extend("pattern" = r"\S"))]
     model: Option<String>,
+    #[schemars(required)]
     input: Option<WireInput>,
+    #[schemars(extend("enum" = ["float", "base64", null]))]
     encoding_format: Option<String>,
+    #[schemars(range(min = 1))]
     dimensions: Option<u32>,
     /// Nothing is kept of the request, so that it does not matter whose it is.
     #[serde(rename = "user")]
@@ -39,6 +46,17 @@ enum WireInput {
 
 /// A text, and no token ids.
 struct Text(String);
+
+impl JsonSchema for WireInput {
+    fn schema_name() -> Cow<'static, str> {
+        "EmbeddingInput".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let text = json!({"type": "string", "minLength": 1});
+        json_schema!({"anyOf": [text, {"type": "array", "items": text, "minItems": 1}]})
+    }
+}
 
 impl EmbeddingsRequest {
     /// Fails with a 400 that names the field at fault.

@@ -84,8 +84,10 @@ impl Schemas {
     }
 
     fn answer(&mut self, operation: &Operation, answer: &Answer) -> Value {
-        let schema = (answer.schema)(&mut self.responses).to_value();
-        let mut content = json!({"application/json": {"schema": schema}});
+        let mut content = json!({});
+        if let Some(schema) = answer.schema {
+            content["application/json"] = json!({"schema": schema(&mut self.responses).to_value()});
+        }
         if let Some(event) = operation.event.filter(|_| answer.status == 200) {
             // Version 3.1 has no word for the events of a stream; this is what the next one says of each.
             let data = event(&mut self.responses).to_value();

@@ -30,7 +30,8 @@ pub(super) struct Operation {
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) description: &'static str,
-    pub(super) schema: SchemaOf,
+    /// `None` for one that is a stream only.
+    pub(super) schema: Option<SchemaOf>,
 }
 
 impl Operation {
@@ -87,7 +88,7 @@ impl Operation {
 
     /// Answers with this JSON, which is not an error's, under another status too.
     pub(super) fn answers_also<T: JsonSchema>(mut self, status: u16, description: &'static str) -> Self {
-        self.answers.push(Answer { status, description, schema: SchemaGenerator::subschema_for::<T> });
+        self.answers.push(Answer { status, description, schema: Some(SchemaGenerator::subschema_for::<T>) });
         self
     }
 
@@ -95,6 +96,12 @@ impl Operation {
     pub(super) fn streams<T: JsonSchema>(mut self) -> Self {
         self.event = Some(SchemaGenerator::subschema_for::<T>);
         self
+    }
+
+    /// Answers well with a stream of these events, and with nothing else.
+    pub(super) fn only_streams<T: JsonSchema>(mut self, description: &'static str) -> Self {
+        self.answers.push(Answer { status: 200, description, schema: None });
+        self.streams::<T>()
     }
 
     /// Has these headers in its good answer.

@@ -62,6 +62,29 @@ pub(super) const SESSION_IN_PATH: Parameter = path("key", "The session's key, UR
     })
 });
 
+pub(super) const RUN_ID: Parameter = path(
+    "id",
+    "The run's id, which its answer has in `x-clawdbot-run-id`",
+    || json!({"type": "string", "minLength": 1, "maxLength": 128, "examples": ["chatcmpl_1"]}),
+);
+pub(super) const STARTING_AFTER: Parameter = query(
+    "starting_after",
+    "The number of the last event that the client has",
+    || json!({"type": "integer", "minimum": 0, "maximum": 9_007_199_254_740_991_u64}),
+);
+pub(super) const LAST_EVENT_ID: Parameter = Parameter {
+    name: "Last-Event-ID",
+    place: "header",
+    description: "The same as `starting_after`, which goes before it",
+    schema: || json!({"type": "string", "pattern": "^[0-9]{1,15}$"}),
+};
+pub(super) const ON_DISCONNECT: Parameter = Parameter {
+    name: "x-clawdbot-on-disconnect",
+    place: "header",
+    description: "What becomes of the run if the client hangs up",
+    schema: || json!({"type": "string", "enum": ["cancel", "continue"]}),
+};
+
 const fn header(name: &'static str, description: &'static str) -> Parameter {
     Parameter { name, place: "header", description, schema: || json!({"type": "string"}) }
 }
