@@ -1,0 +1,33 @@
+{{- define "clawdbot.agent-runner.ports" -}}
+- {name: grpc, containerPort: 18790}
+{{- end }}
+
+{{/* Runners lead a request that came to the wrong one on to the right one, at the address that each gives the store. */}}
+{{- define "clawdbot.agent-runner.environment" -}}
+- name: POD_IP
+  valueFrom: {fieldRef: {fieldPath: status.podIP}}
+- {name: CLAWDBOT_AGENT_RUNNER_LISTEN, value: "0.0.0.0:18790"}
+- {name: CLAWDBOT_AGENT_RUNNER_ADVERTISE_URL, value: "http://$(POD_IP):18790"}
+- {name: CLAWDBOT_SESSION_STORE_URL, value: "http://{{ include "clawdbot.name" .root }}-session-store:18791"}
+{{- end }}
+
+{{/* Five minutes to start, for the weights of the embedded model. */}}
+{{- define "clawdbot.agent-runner.probes" -}}
+startupProbe:
+  httpGet: {path: /readyz, port: admin}
+  periodSeconds: 2
+  failureThreshold: 150
+readinessProbe:
+  grpc: {port: 18790, service: clawdbot.agent.v1.AgentRunner}
+  periodSeconds: 5
+  timeoutSeconds: 3
+  failureThreshold: 2
+{{- end }}
+
+{{- define "clawdbot.agent-runner.mounts" -}}
+{{ include "clawdbot.agentMounts" . }}
+{{- end }}
+
+{{- define "clawdbot.agent-runner.volumes" -}}
+{{ include "clawdbot.agentVolumes" . }}
+{{- end }}
