@@ -4,6 +4,7 @@ set shell := ["bash", "-euo", "pipefail", "-c"]
 
 python := "target/python/bin"
 node := "target/node"
+deploy_python := "target/deploy-python/bin"
 features := "--features one-process"
 
 # Lists the recipes.
@@ -56,9 +57,14 @@ lint: python
     RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --no-deps --document-private-items {{features}}
     {{python}}/buf lint proto
     just lint-dependencies
+    just lint-deploy
+
+# Images, compose file and Helm chart, as far as no cluster and no container engine is needed for it.
+lint-deploy: deploy-python
+    {{deploy_python}}/python deploy/tests/lint.py
 
 # What CI does.
-ci: lint test fuzz-http soak-clients
+ci: lint test fuzz-http
 
 # Formats the code.
 fmt:
@@ -109,14 +115,20 @@ install-postgres:
 # Python packages that the tests and lints use, in a folder of their own.
 [private]
 python:
-    [ -x {{python}}/python ] || python3 -m venv target/python || just install-venv
+    [ -x {{python}}/python ] || python3 -m venv target/python || just install-venv target/python
     {{python}}/pip install --quiet --requirement gateway-http/tests/e2e/clients/requirements.txt
 
+# Those that look at deploy/; apart, since they are many and rarely wanted.
 [private]
-install-venv:
-    rm -rf target/python
+deploy-python:
+    [ -x {{deploy_python}}/python ] || python3 -m venv target/deploy-python || just install-venv target/deploy-python
+    {{deploy_python}}/pip install --quiet --requirement deploy/tests/requirements.txt
+
+[private]
+install-venv folder:
+    rm -rf {{folder}}
     apt-get update && apt-get install --yes python3-venv
-    python3 -m venv target/python
+    python3 -m venv {{folder}}
 
 # Node.js, which is one of the Python packages, and the packages for it that the tests use.
 [private]
