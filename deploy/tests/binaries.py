@@ -119,7 +119,7 @@ METRICS = set(found(r'"(clawdbot_\w+)"', source("agent-runner/src/metrics.rs")))
 # The sections of the configuration that each binary reads; one process reads them all.
 SECTIONS = {
     "gateway-http": {"gateway", "services", "admin", "log"},
-    "agent-runner": {"agents", "models", "tools", "skills", "session", "services", "admin", "log"},
+    "agent-runner": {"gateway", "agents", "models", "tools", "skills", "session", "services", "admin", "log"},
     "session-store": {"services", "session", "admin", "log"},
 }
 SECTIONS["clawdbot"] = set.union(*SECTIONS.values())
@@ -129,7 +129,7 @@ def sections_in_source() -> dict[str, set[str]]:
     def read(crate: str) -> set[str]:
         files = [path.relative_to(ROOT) for path in (ROOT / crate / "src").rglob("*.rs")]
         texts = [
-            source(path).split("#[cfg(test)]")[0]
+            source(path).split("#[cfg(test)]\nmod ")[0]
             for path in files
             if not {"clawdbot", "tests", "tests.rs"} & {*path.parts}
         ]

@@ -7,7 +7,13 @@ environment, and is not rolled by what does not concern it. Takes {root, compone
 {{- else if eq .component "session-store" -}}
 {{- pick $config "services" "session" "admin" "log" | toPrettyJson -}}
 {{- else if eq .component "agent-runner" -}}
-{{- omit $config "gateway" | toPrettyJson -}}
+{{- /* Of the gateway's, only what is said of pictures. */ -}}
+{{- $chat := dig "gateway" "http" "endpoints" "chatCompletions" dict $config -}}
+{{- $config = omit $config "gateway" -}}
+{{- if $chat -}}
+{{- $config = set $config "gateway" (dict "http" (dict "endpoints" (dict "chatCompletions" $chat))) -}}
+{{- end -}}
+{{- $config | toPrettyJson -}}
 {{- else -}}
 {{- $config | toPrettyJson -}}
 {{- end -}}
