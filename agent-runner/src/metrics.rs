@@ -84,8 +84,12 @@ impl<'a> ModelCall<'a> {
             return;
         }
         self.has_spoken = match event {
-            Event::Text(_) | Event::Reasoning(_) | Event::ToolCall(_) => true,
-            Event::Thought { .. } | Event::CallSignature { .. } | Event::Usage(_) | Event::Finished(_) => return,
+            Event::Text(_) | Event::Refusal(_) | Event::Reasoning(_) | Event::ToolCall(_) => true,
+            Event::Logprobs(_)
+            | Event::Thought { .. }
+            | Event::CallSignature { .. }
+            | Event::Usage(_)
+            | Event::Finished(_) => return,
         };
         let Candidate { name, .. } = self.candidate;
         let model = model_label(self.candidate);

@@ -4,7 +4,7 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::Stream;
 use proto::{
-    agent::v1::{FinishReason, FunctionTool, GenerationOptions, ToolCallDelta, ToolChoice},
+    agent::v1::{FinishReason, FunctionTool, GenerationOptions, TokenLogprob, ToolCallDelta, ToolChoice},
     session::v1::{Message, Usage},
 };
 
@@ -15,6 +15,7 @@ mod http;
 mod input;
 #[cfg(feature = "local-model")]
 pub mod local;
+mod logprobs;
 mod openai;
 mod profile;
 mod provider_error;
@@ -51,6 +52,10 @@ pub struct Request {
 pub enum Event {
     /// More text, never empty.
     Text(String),
+    /// More of a refusal to answer, never empty.
+    Refusal(String),
+    /// How likely the tokens of the next text or refusal were, never empty.
+    Logprobs(Vec<TokenLogprob>),
     /// More reasoning, never empty.
     Reasoning(String),
     /// The thought that the reasoning since the last such event made is whole. With its next request the provider wants

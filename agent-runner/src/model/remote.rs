@@ -271,7 +271,13 @@ impl Question {
 fn stamped(mut event: Event, ours: &Arc<str>) -> Event {
     match &mut event {
         Event::Thought { origin, .. } | Event::CallSignature { origin, .. } => *origin = Arc::clone(ours),
-        Event::Text(_) | Event::Reasoning(_) | Event::ToolCall(_) | Event::Usage(_) | Event::Finished(_) => {}
+        Event::Text(_)
+        | Event::Refusal(_)
+        | Event::Logprobs(_)
+        | Event::Reasoning(_)
+        | Event::ToolCall(_)
+        | Event::Usage(_)
+        | Event::Finished(_) => {}
     }
     event
 }

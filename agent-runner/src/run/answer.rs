@@ -1,7 +1,7 @@
 //! A model's answer as it is put together from its events.
 
 use proto::{
-    agent::v1::{FinishReason, ToolCallDelta, run_event::Kind},
+    agent::v1::{FinishReason, LogprobsDelta, ToolCallDelta, run_event::Kind},
     session::v1::{Message, Part, Reasoning, Role, ToolCall, Usage, part},
 };
 use tracing::Span;
@@ -55,6 +55,11 @@ impl Answer {
                 self.take_text(&text);
                 Some(Kind::TextDelta(text))
             }
+            Event::Refusal(text) => {
+                self.take_refusal(&text);
+                Some(Kind::RefusalDelta(text))
+            }
+            Event::Logprobs(tokens) => Some(Kind::LogprobsDelta(LogprobsDelta { tokens })),
             Event::Reasoning(text) => {
                 self.reasoning.push_str(&text);
                 Some(Kind::ReasoningDelta(text))
@@ -94,6 +99,13 @@ impl Answer {
             Some(_) | None => self.parts.push(prompt::text(text.to_owned())),
         }
         self.has_paused = false;
+    }
+
+    fn take_refusal(&mut self, text: &str) {
+        match self.parts.last_mut().and_then(|part| part.kind.as_mut()) {
+            Some(part::Kind::Refusal(last)) => last.push_str(text),
+            Some(_) | None => self.parts.push(Part { kind: Some(part::Kind::Refusal(text.to_owned())) }),
+        }
     }
 
     /// Deltas of one call share its index, the first one names it, and indexes come in order. The client hears only of

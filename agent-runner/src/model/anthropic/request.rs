@@ -54,6 +54,8 @@ struct Body<'a> {
     tool_choice: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     output_config: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<Value>,
 }
 
 #[derive(Serialize)]
@@ -117,6 +119,7 @@ impl<'a> Body<'a> {
             tools: request.tools.iter().map(WireTool::from).collect(),
             tool_choice: tool_choice(request),
             output_config: output_config(format, effort),
+            metadata: Some(&options.safety_identifier).filter(|id| !id.is_empty()).map(|id| json!({"user_id": id})),
         })
     }
 }

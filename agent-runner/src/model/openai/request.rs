@@ -1,5 +1,7 @@
 //! The request as the API wants it, written straight from the messages.
 
+use std::collections::HashMap;
+
 use proto::{
     agent::v1::{FunctionTool, ResponseFormat, ToolChoice, response_format, tool_choice::Mode},
     session::v1::{Message, Part, Reasoning, Role, ToolCall, part::Kind},
@@ -47,6 +49,18 @@ struct Body<'a> {
     response_format: Option<serde_json::Value>,
     #[serde(skip_serializing_if = "str::is_empty")]
     reasoning_effort: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    verbosity: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    logprobs: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top_logprobs: Option<u32>,
+    #[serde(skip_serializing_if = "serde_json::Map::is_empty")]
+    logit_bias: serde_json::Map<String, serde_json::Value>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    safety_identifier: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    prompt_cache_key: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     parallel_tool_calls: Option<bool>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -151,6 +165,13 @@ impl<'a> Body<'a> {
             presence_penalty: options.presence_penalty.filter(|_| !thinks),
             response_format: options.response_format.as_ref().and_then(response_format),
             reasoning_effort,
+            verbosity: &options.verbosity,
+            // Nor do they tell what else they might have said.
+            logprobs: options.logprobs.filter(|_| !thinks),
+            top_logprobs: options.top_logprobs.filter(|_| !thinks),
+            logit_bias: if thinks { serde_json::Map::new() } else { logit_bias(&options.logit_bias) },
+            safety_identifier: &options.safety_identifier,
+            prompt_cache_key: &options.prompt_cache_key,
             parallel_tool_calls: options.parallel_tool_calls.filter(|_| !request.tools.is_empty()),
             tools: request.tools.iter().map(WireTool::from).collect(),
             tool_choice: request.tool_choice.as_ref().and_then(tool_choice),
@@ -265,6 +286,12 @@ fn wire_part(kind: &Kind) -> Option<serde_json::Value> {
             json!({"type": "file", "file": fields})
         }
     })
+}
+
+/// Whole numbers are written as such: some servers take no others.
+fn logit_bias(biases: &HashMap<String, f64>) -> serde_json::Map<String, serde_json::Value> {
+    let number = |bias: f64| serde_json::from_str::<serde_json::Value>(&bias.to_string()).unwrap_or_default();
+    biases.iter().map(|(token, bias)| (token.clone(), number(*bias))).collect()
 }
 
 fn response_format(format: &ResponseFormat) -> Option<serde_json::Value> {

@@ -11,7 +11,7 @@ use serde_json::value::{RawValue, Value};
 
 use super::REASONING_CONTENT;
 use crate::model::{
-    Error, Event,
+    Error, Event, logprobs,
     provider_error::{self, Details},
     stream::{self, Flow, Text, parse, signed, signed_call},
 };
@@ -45,6 +45,8 @@ struct Choice<'a> {
     delta: Option<Delta<'a>>,
     #[serde(borrow, default)]
     finish_reason: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    logprobs: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -141,18 +143,27 @@ impl stream::Answer for Answer {
 
 impl Answer {
     fn take_choice(&mut self, choice: Choice<'_>, said: &mut VecDeque<Event>) {
+        let logprobs = logprobs::of_choice(choice.logprobs);
         if let Some(delta) = choice.delta {
             if let Some(text) = delta.reasoning_content.and_then(Text::said) {
                 self.think(text, REASONING_CONTENT, said);
             } else if let Some(text) = delta.reasoning.and_then(Text::said) {
                 self.think(text, "", said);
             }
+            if let Some(logprobs) = logprobs {
+                self.end_thought(said);
+                said.push_back(logprobs);
+            }
             match delta.content {
                 Some(Content::Text(text)) => self.say(text.said(), said),
                 Some(Content::Pieces(pieces)) => self.take_pieces(&pieces, said),
                 None => {}
             }
-            self.say(delta.refusal.and_then(Text::said), said);
+            if let Some(refusal) = delta.refusal.and_then(Text::said) {
+                self.end_thought(said);
+                self.has_spoken = true;
+                said.push_back(Event::Refusal(refusal));
+            }
             for call in delta.tool_calls.unwrap_or_default() {
                 self.take_call(call, said);
             }

@@ -2,8 +2,8 @@
 
 use proto::{
     agent::v1::{
-        FinishReason, FunctionTool, GenerationOptions, JsonSchema, ResponseFormat, ToolCallDelta, ToolChoice,
-        response_format, tool_choice::Mode,
+        FinishReason, FunctionTool, GenerationOptions, JsonSchema, ResponseFormat, TokenLogprob, ToolCallDelta,
+        ToolChoice, response_format, tool_choice::Mode,
     },
     session::v1::{Image, Message, Part, Role, ToolCall, Usage, part::Kind},
 };
@@ -146,13 +146,17 @@ fn openais_thinkers_are_not_told_how_to_choose_their_words() {
                 stop: vec!["END".to_owned()],
                 frequency_penalty: Some(1.0),
                 presence_penalty: Some(1.0),
+                logprobs: Some(true),
+                top_logprobs: Some(2),
+                logit_bias: [("7".to_owned(), -5.0)].into(),
                 ..GenerationOptions::default()
             },
             profile: Profile { reasoning, ..Profile::default() }.into(),
             ..Request::default()
         };
         let body = written(&request, base_url);
-        for field in ["temperature", "top_p", "stop", "frequency_penalty", "presence_penalty"] {
+        let sampling = ["temperature", "top_p", "stop", "frequency_penalty", "presence_penalty", "logit_bias"];
+        for field in sampling.into_iter().chain(["logprobs", "top_logprobs"]) {
             assert_eq!(!body[field].is_null(), is_told, "{model} {field}");
         }
     };
@@ -175,6 +179,12 @@ fn an_answer_is_read_in_every_form() {
     check(&[listed, end], &[thought("hm"), signed(""), said("a"), stop()]);
     let other_name = r#"{"choices":[{"delta":{"reasoning_content":"","reasoning":"hm"}}]}"#;
     check(&[other_name, end], &[thought("hm"), signed(""), stop()]);
+    let refused = r#"{"choices":[{"delta":{"content":null,"refusal":"no"},"logprobs":null}]}"#;
+    check(&[refused, end], &[Event::Refusal("no".to_owned()), stop()]);
+    let likely = r#"{"choices":[{"delta":{"content":"a"},"logprobs":{"content":[{"token":"a","logprob":-0.5,"bytes":[97],"top_logprobs":[{"token":"b","logprob":-2.0,"bytes":null}]}],"refusal":null}}]}"#;
+    check(&[likely, end], &[Event::Logprobs(vec![likely_token()]), said("a"), stop()]);
+    let unlike = r#"{"choices":[{"delta":{"content":"a"},"logprobs":{"tokens":["a"]}}]}"#;
+    check(&[unlike, end], &[said("a"), stop()]);
     let text = r#"{"choices":[{"delta":{"content":"a"}}]}"#;
     check(&[text, r#"{"choices":null}"#, end], &[said("a"), stop()]);
     // An end without a reason is one all the same.
@@ -182,6 +192,11 @@ fn an_answer_is_read_in_every_form() {
     check(&[text, end, "[DONE]"], &[said("a"), stop()]);
     let told = read(Answer::default(), [sse(&["[DONE]"]).into()]);
     assert_eq!(told, [failed("it broke off in the middle of its answer")]);
+}
+
+fn likely_token() -> TokenLogprob {
+    let other = TokenLogprob { token: "b".to_owned(), logprob: -2.0, ..TokenLogprob::default() };
+    TokenLogprob { token: "a".to_owned(), logprob: -0.5, bytes: b"a".to_vec().into(), top: vec![other] }
 }
 
 #[test]
@@ -204,6 +219,12 @@ fn a_prompt_is_written_as_the_api_wants_it() {
             temperature: Some(0.5),
             max_tokens: Some(9),
             stop: vec!["END".to_owned()],
+            logprobs: Some(true),
+            top_logprobs: Some(2),
+            logit_bias: [("7".to_owned(), -100.0), ("8".to_owned(), 0.5)].into(),
+            verbosity: "low".to_owned(),
+            safety_identifier: "someone".to_owned(),
+            prompt_cache_key: "group".to_owned(),
             response_format: Some(ResponseFormat {
                 kind: Some(response_format::Kind::JsonSchema(JsonSchema {
                     name: "s".to_owned(),
@@ -243,6 +264,12 @@ fn a_prompt_is_written_as_the_api_wants_it() {
         "temperature": 0.5,
         "max_tokens": 9,
         "stop": ["END"],
+        "logprobs": true,
+        "top_logprobs": 2,
+        "logit_bias": {"7": -100, "8": 0.5},
+        "verbosity": "low",
+        "safety_identifier": "someone",
+        "prompt_cache_key": "group",
         "response_format": {"type": "json_schema", "json_schema": {
             "name": "s", "schema": {"type": "object"}, "strict": true,
         }},

@@ -1,7 +1,7 @@
 //! The request as the API wants it.
 
 use proto::{
-    agent::v1::{FunctionTool, ResponseFormat, ToolChoice, response_format, tool_choice::Mode},
+    agent::v1::{FunctionTool, GenerationOptions, ResponseFormat, ToolChoice, response_format, tool_choice::Mode},
     session::v1::{File, Image, Message, Part, Reasoning, Role, ToolCall, part::Kind},
 };
 use serde::Serialize;
@@ -24,12 +24,19 @@ pub(in crate::model) fn body(request: &Request) -> Result<Vec<u8>, Error> {
         stream: true,
         store: false,
         // Others refuse to be asked for thoughts, and those that think refuse to be told how to choose their words.
-        include: if thinks { &["reasoning.encrypted_content"] } else { &[] },
+        include: match (thinks, options.logprobs) {
+            (true, _) => &["reasoning.encrypted_content"],
+            (false, Some(true)) => &["message.output_text.logprobs"],
+            (false, _) => &[],
+        },
+        top_logprobs: options.top_logprobs.filter(|_| !thinks),
         temperature: options.temperature.filter(|_| !thinks),
         top_p: options.top_p.filter(|_| !thinks),
         max_output_tokens: request.profile.cap(options.max_tokens),
         reasoning: reasoning(request),
-        text: options.response_format.as_ref().and_then(format).map(|format| json!({"format": format})),
+        text: text(options),
+        safety_identifier: &options.safety_identifier,
+        prompt_cache_key: &options.prompt_cache_key,
         parallel_tool_calls: options.parallel_tool_calls.filter(|_| has_tools),
         tools: request.tools.iter().map(WireTool::from).collect(),
         tool_choice: request.tool_choice.as_ref().filter(|_| has_tools).and_then(tool_choice),
@@ -56,7 +63,13 @@ struct Body<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     reasoning: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    top_logprobs: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     text: Option<Value>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    safety_identifier: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    prompt_cache_key: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     parallel_tool_calls: Option<bool>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -172,6 +185,16 @@ fn reasoning(request: &Request) -> Option<Value> {
     let effort = &request.options.reasoning_effort;
     let is_known = request.profile.compat.supports_reasoning_effort != Some(false);
     (is_known && !effort.is_empty()).then(|| json!({"effort": effort, "summary": "auto"}))
+}
+
+/// The answer's form, and how long-winded it is.
+fn text(options: &GenerationOptions) -> Option<Value> {
+    let mut text = serde_json::Map::new();
+    text.extend(options.response_format.as_ref().and_then(format).map(|format| ("format".to_owned(), format)));
+    if !options.verbosity.is_empty() {
+        text.insert("verbosity".to_owned(), options.verbosity.as_str().into());
+    }
+    (!text.is_empty()).then_some(Value::Object(text))
 }
 
 fn format(format: &ResponseFormat) -> Option<Value> {

@@ -7,9 +7,10 @@ use std::{
 
 use proto::{agent::v1::FinishReason, session::v1::Usage};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use crate::model::{
-    Error, Event,
+    Error, Event, logprobs,
     provider_error::{self, Details},
     stream::{self, Flow, Text, arguments, call, parse, signed},
 };
@@ -40,6 +41,8 @@ struct WireEvent<'a> {
     summary_index: u64,
     #[serde(borrow, default)]
     delta: Option<Text<'a>>,
+    #[serde(borrow, default)]
+    logprobs: Option<&'a RawValue>,
     #[serde(borrow, default)]
     arguments: Option<Text<'a>>,
     #[serde(borrow, default)]
@@ -120,9 +123,11 @@ impl stream::Answer for Answer {
         }
         let event: WireEvent<'_> = parse(data)?;
         match &*event.r#type {
-            "response.output_text.delta" | "response.refusal.delta" => {
+            "response.output_text.delta" => {
+                said.extend(logprobs::of_delta(event.logprobs));
                 said.extend(event.delta.and_then(Text::said).map(Event::Text));
             }
+            "response.refusal.delta" => said.extend(event.delta.and_then(Text::said).map(Event::Refusal)),
             "response.reasoning_summary_text.delta" | "response.reasoning_text.delta" => {
                 self.has_reasoned = true;
                 said.extend(event.delta.and_then(Text::said).map(Event::Reasoning));

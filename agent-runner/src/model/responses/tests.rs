@@ -2,8 +2,8 @@
 
 use proto::{
     agent::v1::{
-        FinishReason, FunctionTool, GenerationOptions, JsonSchema, ResponseFormat, ToolChoice, response_format,
-        tool_choice::Mode,
+        FinishReason, FunctionTool, GenerationOptions, JsonSchema, ResponseFormat, TokenLogprob, ToolChoice,
+        response_format, tool_choice::Mode,
     },
     session::v1::{File, Image, Message, Role, Usage, part::Kind},
 };
@@ -41,7 +41,11 @@ fn an_answer_is_the_same_wherever_it_is_cut() {
 fn an_answer_ends_for_the_reason_that_is_given() {
     let check = |data: &str, expected: Result<Event, String>| {
         let refusal = r#"{"type":"response.refusal.delta","delta":"no"}"#;
-        assert_eq!(read(Answer::default(), [sse(&[refusal, data]).into()]), [Ok(said("no")), expected], "{data}");
+        assert_eq!(
+            read(Answer::default(), [sse(&[refusal, data]).into()]),
+            [Ok(Event::Refusal("no".to_owned())), expected],
+            "{data}"
+        );
     };
     let finished = |reason| Ok(Event::Finished(reason));
     check(r#"{"type":"response.completed","response":{"status":"completed"}}"#, finished(FinishReason::Stop));
@@ -91,6 +95,9 @@ fn a_prompt_is_written_as_the_api_wants_it() {
             max_tokens: Some(100),
             reasoning_effort: "low".to_owned(),
             parallel_tool_calls: Some(true),
+            verbosity: "high".to_owned(),
+            safety_identifier: "someone".to_owned(),
+            prompt_cache_key: "group".to_owned(),
             response_format: Some(ResponseFormat {
                 kind: Some(response_format::Kind::JsonSchema(JsonSchema {
                     name: "s".to_owned(),
@@ -131,7 +138,12 @@ fn a_prompt_is_written_as_the_api_wants_it() {
         "include": ["reasoning.encrypted_content"],
         "max_output_tokens": 50,
         "reasoning": {"effort": "low", "summary": "auto"},
-        "text": {"format": {"type": "json_schema", "name": "s", "schema": {"type": "object"}, "strict": true}},
+        "text": {
+            "format": {"type": "json_schema", "name": "s", "schema": {"type": "object"}, "strict": true},
+            "verbosity": "high",
+        },
+        "safety_identifier": "someone",
+        "prompt_cache_key": "group",
         "parallel_tool_calls": true,
         "tools": [{"type": "function", "name": "f", "parameters": {"type": "object"}, "strict": false}],
         "tool_choice": {"type": "function", "name": "f"},
@@ -154,6 +166,23 @@ fn only_models_that_think_are_asked_for_their_thoughts() {
     check("gpt-4o", false, json!([null, 0.5, 0.5]));
     check("o3", false, json!([["reasoning.encrypted_content"], null, null]));
     check("own", true, json!([["reasoning.encrypted_content"], null, null]));
+}
+
+#[test]
+fn the_tokens_of_a_text_are_asked_for_and_told() {
+    let options = GenerationOptions { logprobs: Some(true), top_logprobs: Some(2), ..GenerationOptions::default() };
+    let check = |model: &str, expected: Value| {
+        let request = Request { model: model.to_owned(), options: options.clone(), ..Request::default() };
+        let written: Value = serde_json::from_slice(&body(&request).expect("writable")).expect("valid JSON");
+        assert_eq!(json!([written["include"], written["top_logprobs"]]), expected, "{model}");
+    };
+    check("gpt-4o", json!([["message.output_text.logprobs"], 2]));
+    check("o3", json!([["reasoning.encrypted_content"], null]));
+    let delta = r#"{"type":"response.output_text.delta","delta":"a","logprobs":[{"token":"a","logprob":-0.5,"top_logprobs":[]}]}"#;
+    let end = r#"{"type":"response.completed","response":{}}"#;
+    let token = TokenLogprob { token: "a".to_owned(), logprob: -0.5, ..TokenLogprob::default() };
+    let expected = [Event::Logprobs(vec![token]), said("a"), Event::Finished(FinishReason::Stop)].map(Ok);
+    assert_eq!(read(Answer::default(), [sse(&[delta, end]).into()]), expected);
 }
 
 #[test]
