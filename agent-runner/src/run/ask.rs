@@ -10,6 +10,7 @@ use tracing::{Instrument, Span, field::Empty};
 use super::{
     Events, Run,
     answer::{Answer, Answered},
+    demand::Demand,
     toolbox::Toolbox,
 };
 use crate::{
@@ -123,7 +124,8 @@ async fn ask(
         let span = chat_span(&name.provider, &name.model);
         let mut measured = metrics::ModelCall::begin(candidate);
         let stream = span.in_scope(|| provided.keys[attempt.key].stream(question));
-        match listen(stream, toolbox, &mut audience, &mut measured).instrument(span.clone()).await {
+        let demand = Demand::of(question.tool_choice.as_ref());
+        match listen(stream, demand, toolbox, &mut audience, &mut measured).instrument(span.clone()).await {
             Ok(answered) => {
                 answered.record(&span);
                 measured.answered(way.agent_id, &answered.usage);
@@ -154,6 +156,7 @@ async fn ask(
 /// the usage may be missing.
 async fn listen(
     mut stream: model::EventStream,
+    mut demand: Option<Demand>,
     toolbox: &Toolbox,
     audience: &mut Audience<'_>,
     measured: &mut metrics::ModelCall<'_>,
@@ -170,27 +173,39 @@ async fn listen(
             Some(Ok(event)) => {
                 measured.heard(&event);
                 let Some(kind) = answer.take(event, toolbox) else { continue };
-                // A thought is no part of the answer: to begin another is to think again.
-                let is_answer = !matches!(kind, Kind::ReasoningDelta(_));
-                was_heard |= audience.hear(kind).await.map_err(Broken::Reader)? && is_answer;
+                let Some(demand) = &mut demand else {
+                    was_heard |= audience.hear(kind).await?;
+                    continue;
+                };
+                for kind in demand.hold(kind) {
+                    was_heard |= audience.hear(kind).await?;
+                }
             }
             Some(Err(error)) if !answer.has_ended() => return Err(Broken::Model { error, was_heard }),
             Some(Err(_)) | None => {
-                return answer.finished().map_err(|error| Broken::Model { error, was_heard });
+                let broken = |error| Broken::Model { error, was_heard };
+                let answered = answer.finished().map_err(broken)?;
+                if let Some(demand) = demand {
+                    for kind in demand.settle(&answered).map_err(broken)? {
+                        audience.hear(kind).await?;
+                    }
+                }
+                return Ok(answered);
             }
         }
     }
 }
 
 impl Audience<'_> {
-    /// Says whether anybody heard it.
-    async fn hear(&mut self, mut kind: Kind) -> Result<bool, Failure> {
+    /// Says whether anybody heard some of the answer. A thought is no part of it: to begin another is to think again.
+    async fn hear(&mut self, mut kind: Kind) -> Result<bool, Broken> {
         let Self::Readers { events, voice } = self else { return Ok(false) };
         if let Kind::TextDelta(text) = &mut kind {
             voice.say(text);
         }
-        events.send(kind).await?;
-        Ok(true)
+        let is_answer = !matches!(kind, Kind::ReasoningDelta(_));
+        events.send(kind).await.map_err(Broken::Reader)?;
+        Ok(is_answer)
     }
 }
 
