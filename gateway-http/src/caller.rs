@@ -60,6 +60,17 @@ impl Caller {
         SessionKey::for_user(&self.namespace, agent_id, user)
             .map_err(|error| ApiError::invalid_value("user", &error.to_string()))
     }
+
+    /// The session of a conversation of this caller's with an agent; `param` is the header that names it.
+    pub(crate) fn conversation_session(
+        &self,
+        agent_id: &AgentId,
+        conversation: &str,
+        param: &str,
+    ) -> Result<SessionKey, ApiError> {
+        SessionKey::for_conversation(&self.namespace, agent_id, conversation)
+            .map_err(|error| ApiError::invalid_value(param, &error.to_string()))
+    }
 }
 
 /// Every request to an endpoint that takes a [`Caller`] needs a secret. The token's name is put on the request's span.

@@ -65,7 +65,15 @@ impl Gateway {
         let idempotency_key = IdempotencyKey::of(&headers)?;
         let on_disconnect = settings.on_disconnect.or_of(&headers)?;
         let id = idempotency_key.as_ref().map_or_else(Uuid::new_v4, |key| key.run_id(caller.namespace()));
-        let target = Target::resolve(&headers, &chat.model, chat.user.as_deref(), id, caller, &agents)?;
+        let target = Target::resolve(
+            &headers,
+            &settings.session_headers,
+            &chat.model,
+            chat.user.as_deref(),
+            id,
+            caller,
+            &agents,
+        )?;
         let model = brand::header(&headers, brand::MODEL)?.unwrap_or_default().to_owned();
         let run_id = format!("chatcmpl_{id}");
         let span = Span::current();

@@ -1,12 +1,14 @@
 //! What the gateway is told by the configuration.
 
 mod auth;
+mod session_header;
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     time::Duration,
 };
 
+use http::HeaderName;
 use serde::{Deserialize, Deserializer, de};
 use shared::{
     config::{self, Document},
@@ -15,6 +17,7 @@ use shared::{
 
 use crate::{Gateway, Limits, Settings, embeddings, kept::OnDisconnect};
 use auth::AuthSection;
+use session_header::SessionHeader;
 
 /// The gateway's configuration, read but not yet acted upon.
 #[derive(Debug)]
@@ -95,6 +98,7 @@ struct HttpSection {
     body_timeout_ms: u64,
     keep_alive_ms: u64,
     on_disconnect: OnDisconnect,
+    session_headers: Vec<SessionHeader>,
     endpoints: Endpoints,
 }
 
@@ -150,6 +154,7 @@ impl Config {
                 serves_chat_completions: http.endpoints.chat_completions.enabled,
                 on_disconnect: http.on_disconnect,
                 embeddings: http.endpoints.embeddings.limits(),
+                session_headers: http.session_headers.into_iter().map(HeaderName::from).collect(),
             },
             store_timeout: Duration::from_millis(store.call_timeout_ms),
             lacks_a_main_token,
@@ -229,6 +234,7 @@ impl Default for HttpSection {
             body_timeout_ms: 30_000,
             keep_alive_ms: 15_000,
             on_disconnect: OnDisconnect::default(),
+            session_headers: Vec::new(),
             endpoints: Endpoints::default(),
         }
     }

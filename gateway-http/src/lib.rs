@@ -26,6 +26,7 @@ mod wire;
 use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
+use http::HeaderName;
 use proto::agent::v1::agent_runner_client::AgentRunnerClient;
 use shared::transport::{MAX_MESSAGE_BYTES, Transport};
 use tokio_util::sync::CancellationToken;
@@ -65,6 +66,8 @@ struct Settings {
     on_disconnect: OnDisconnect,
     /// `None` when embeddings are not served.
     embeddings: Option<embeddings::Limits>,
+    /// The headers that name a conversation, in the order in which they are looked at.
+    session_headers: Vec<HeaderName>,
 }
 
 /// What a request may take.

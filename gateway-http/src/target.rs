@@ -1,6 +1,6 @@
 //! Which agent a request is for, and which session it belongs to.
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use shared::{AgentId, SessionKey};
 use uuid::Uuid;
 
@@ -17,11 +17,12 @@ pub(crate) struct Target {
 
 impl Target {
     /// Resolves a request. A session key of the client's names its agent itself; else the agent comes from the header,
-    /// then from the model. The session comes from the key, then from the user, and else the request, known by its
-    /// `id`, is stateless. The session is one of the caller's own, unless a main caller names another, and its agent is
+    /// then from the model. The session comes from the key, then from the first of `session_headers` that is there,
+    /// then from the user, and else the request, known by its `id`, is stateless. The session is one of the caller's own, unless a main caller names another, and its agent is
     /// one that the caller may use.
     pub(crate) fn resolve(
         headers: &HeaderMap,
+        session_headers: &[HeaderName],
         model: &str,
         user: Option<&str>,
         id: Uuid,
@@ -37,6 +38,12 @@ impl Target {
             Some(agent_id) => agent_id,
             None => from_model(model, caller, agents)?,
         };
+        for name in session_headers {
+            if let Some(conversation) = brand::value(headers, name)? {
+                let session_key = caller.conversation_session(&agent_id, conversation, name.as_str())?;
+                return Ok(Self { agent_id, session_key, stateless: false });
+            }
+        }
         match user.map(str::trim).filter(|user| !user.is_empty()) {
             Some(user) => {
                 let session_key = caller.user_session(&agent_id, user)?;
@@ -85,6 +92,10 @@ mod tests {
         Agents { ids: vec![id("alpha"), id("beta"), id("main")], default_id: id("main") }
     }
 
+    fn session_headers() -> [HeaderName; 2] {
+        ["x-chat", "x-thread"].map(HeaderName::from_static)
+    }
+
     /// A main caller's session key, without what is random about it.
     fn resolve(headers: &[(&'static str, &str)], model: &str, user: Option<&str>) -> Result<String, String> {
         resolve_for(&Caller::default(), headers, model, user)
@@ -100,8 +111,8 @@ mod tests {
         for (name, value) in headers {
             map.insert(*name, value.parse().expect("a header value"));
         }
-        let target =
-            Target::resolve(&map, model, user, Uuid::nil(), caller, &agents()).map_err(|error| error.to_json())?;
+        let target = Target::resolve(&map, &session_headers(), model, user, Uuid::nil(), caller, &agents())
+            .map_err(|error| error.to_json())?;
         assert_eq!(target.session_key.agent_id().as_ref(), Some(&target.agent_id));
         let key = target.session_key.to_string();
         Ok(if target.stateless { key.rsplit_once(':').expect("a key").0.to_owned() } else { key })
@@ -159,6 +170,24 @@ mod tests {
         check(&[("x-clawdbot-session-key", "agent:beta:openai:custom")], Some("alice"), "agent:beta:openai:custom");
         check(&[("x-openclaw-session-key", "mine")], None, "agent:main:mine");
         check(&[("x-moltbot-session-key", "agent:beta:x"), ("x-clawdbot-agent", "alpha")], None, "agent:beta:x");
+    }
+
+    #[test]
+    fn a_listed_header_names_a_conversation() {
+        let check = |headers: &[(&'static str, &str)], user, expected: &str| {
+            assert_eq!(resolve(headers, "clawdbot:beta", user).as_deref(), Ok(expected), "{headers:?} {user:?}");
+        };
+        check(&[("x-chat", " Ab-1 ")], None, "agent:beta:openai-conversation:Ab-1");
+        check(&[("x-chat", "1")], Some("alice"), "agent:beta:openai-conversation:1");
+        check(&[("x-thread", "2"), ("x-chat", "1")], None, "agent:beta:openai-conversation:1");
+        check(&[("x-thread", "2"), ("x-chat", " ")], None, "agent:beta:openai-conversation:2");
+        check(&[("x-other", "3")], Some("alice"), "agent:beta:openai-user:alice");
+        check(&[("x-chat", "1"), ("x-clawdbot-session-key", "mine")], None, "agent:main:mine");
+        let bob = Caller::named("bob".parse().expect("a name"), None);
+        let key = resolve_for(&bob, &[("x-chat", "1")], "clawdbot", None);
+        assert_eq!(key.as_deref(), Ok("@bob:agent:main:openai-conversation:1"));
+        let error = resolve(&[("x-chat", &"1".repeat(512))], "clawdbot", None).expect_err("too long");
+        assert!(error.contains(r#""param":"x-chat""#), "{error}");
     }
 
     #[test]

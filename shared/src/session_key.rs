@@ -44,6 +44,16 @@ impl SessionKey {
         checked(namespace.key(&format!("agent:{agent_id}:openai-user:{user}")))
     }
 
+    /// The key of a conversation that a client names otherwise: `agent:<id>:openai-conversation:<conversation>`.
+    pub fn for_conversation(
+        namespace: &Namespace,
+        agent_id: &AgentId,
+        conversation: &str,
+    ) -> Result<Self, InvalidSessionKey> {
+        let conversation = non_empty(conversation)?;
+        checked(namespace.key(&format!("agent:{agent_id}:openai-conversation:{conversation}")))
+    }
+
     /// A key that the client gives in full. A bare one becomes `agent:<default agent>:<key>`; the namespaces of the
     /// gateway's own sessions are refused. Only in the main namespace may the key name another one.
     pub fn from_client(namespace: &Namespace, text: &str, default_agent: &AgentId) -> Result<Self, InvalidSessionKey> {
@@ -124,6 +134,14 @@ mod tests {
         assert_eq!(key("  "), Err(InvalidSessionKey::Empty));
         assert_eq!(key(&"a".repeat(512)), Err(InvalidSessionKey::TooLong));
         assert_eq!(key("a\nb"), Err(InvalidSessionKey::ControlCharacter));
+    }
+
+    #[test]
+    fn a_conversation_keeps_its_name() {
+        let key = |name: &str| SessionKey::for_conversation(&Namespace::MAIN, &main(), name).map(|key| key.to_string());
+        assert_eq!(key(" Chat-1 "), Ok("agent:main:openai-conversation:Chat-1".to_owned()));
+        assert_eq!(key(" "), Err(InvalidSessionKey::Empty));
+        assert_eq!(key(&"a".repeat(512)), Err(InvalidSessionKey::TooLong));
     }
 
     #[test]

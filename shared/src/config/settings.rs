@@ -101,6 +101,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting::new("gateway.http.maxBodyBytes", Kind::Integer, "20971520", "largest request body"),
     Setting::new("gateway.http.bodyTimeoutMs", Kind::Integer, "30000", "time for a request body to arrive"),
     Setting::new("gateway.http.keepAliveMs", Kind::Integer, "15000", "pause after which an idle stream gets a comment"),
+    Setting::new("gateway.http.sessionHeaders", Kind::Structure, "none", "list of headers of which the first that is there names the conversation that a request belongs to"),
     Setting::new("gateway.http.onDisconnect", Kind::Text, "cancel", "what becomes of a run whose client hangs up: `cancel` or `continue`"),
     Setting::new("gateway.http.endpoints.chatCompletions.enabled", Kind::Boolean, "true", "whether `/v1/chat/completions` is served"),
     Setting::new("gateway.http.endpoints.chatCompletions.images.allowUrl", Kind::Boolean, "false", "whether pictures at http(s) URLs are fetched, only from the public internet"),

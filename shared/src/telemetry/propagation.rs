@@ -1,4 +1,4 @@
-//! The W3C trace context in HTTP and gRPC headers.
+//! What the `tracing` crate has no way to say: the W3C trace context in HTTP and gRPC headers, and labels of any name.
 
 use http::{HeaderMap, HeaderName};
 use opentelemetry::{
@@ -19,6 +19,11 @@ pub fn adopt(span: &Span, headers: &HeaderMap) {
     let parent = global::get_text_map_propagator(|propagator| propagator.extract(&Incoming(headers)));
     // Fails only when tracing is off, and then there is nothing to adopt.
     let _ = span.set_parent(parent);
+}
+
+/// Puts a label on a span that no field of it was made for; nothing when tracing is off.
+pub fn label(span: &Span, key: String, value: String) {
+    span.set_attribute(key, value);
 }
 
 struct Outgoing<'a>(&'a mut HeaderMap);
