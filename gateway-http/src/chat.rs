@@ -4,9 +4,12 @@ mod chunks;
 mod completion;
 mod content;
 mod envelope;
+mod events;
 mod generation;
 mod idempotency;
+mod logprobs;
 mod messages;
+mod metadata;
 mod object;
 mod request;
 mod schema;
@@ -35,6 +38,7 @@ use crate::{
 pub(crate) use chunks::Chunks;
 pub(crate) use completion::Completion;
 use envelope::Envelope;
+pub(crate) use events::Shown;
 use idempotency::IdempotencyKey;
 use request::ChatRequest;
 pub(crate) use request::{Wire as RequestBody, read};
@@ -61,6 +65,7 @@ impl Gateway {
         let settings = self.settings();
         let body = body::read(&headers, body, &settings.limits).await?;
         let chat = ChatRequest::parse(&body)?;
+        let shown = Shown::of(&headers)?;
         let agents = self.inner.directory.agents().await?;
         let idempotency_key = IdempotencyKey::of(&headers)?;
         let on_disconnect = settings.on_disconnect.or_of(&headers)?;
@@ -79,11 +84,12 @@ impl Gateway {
         let span = Span::current();
         span.record("run.id", &run_id);
         span.record("gen_ai.agent.id", target.agent_id.as_str());
+        chat.metadata.record(&span);
 
         let ids = answer_headers(target.session_key.seen_from(caller.namespace()), &run_id);
         let is_kept = idempotency_key.is_some() || on_disconnect == OnDisconnect::Continue;
-        let fingerprint = if is_kept { idempotency::fingerprint(&body, &target, &model) } else { Bytes::new() };
-        let shape = ChatAnnotation { model: chat.model, include_usage: chat.include_usage };
+        let fingerprint = if is_kept { idempotency::fingerprint(&body, &target, &model, shown) } else { Bytes::new() };
+        let shape = ChatAnnotation { model: chat.model, include_usage: chat.include_usage, shown };
         let chunks = Chunks::of(&run_id, &shape);
         let envelope = Envelope::new(&run_id, &shape.model);
         let run = RunRequest {
@@ -110,7 +116,7 @@ impl Gateway {
             let sse = if is_kept { Sse::new().with_ids() } else { Sse::new() };
             self.stream(events, chunks, sse).await?
         } else {
-            completion::collect(events, envelope).await?.into_response()
+            completion::collect(events, envelope, shown).await?.into_response()
         };
         response.headers_mut().extend(ids);
         Ok(response)

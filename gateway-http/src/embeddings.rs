@@ -48,7 +48,7 @@ impl Gateway {
         let body = body::read(&headers, body, &settings.limits).await?;
         let request = EmbeddingsRequest::parse(&body, &limits)?;
         let agents = self.inner.directory.agents().await?;
-        let target = Target::resolve(&headers, &request.model, None, Uuid::nil(), caller, &agents)?;
+        let target = Target::resolve(&headers, &[], &request.model, None, Uuid::nil(), caller, &agents)?;
         Span::current().record("gen_ai.agent.id", target.agent_id.as_str());
         let asked = EmbedRequest {
             agent_id: target.agent_id.to_string(),

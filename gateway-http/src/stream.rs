@@ -1,5 +1,6 @@
 //! The answer as it is written: a run's events as server-sent events, several per write where several are ready.
 
+mod json;
 mod sse;
 
 use std::{
@@ -30,6 +31,7 @@ use crate::{
     error::ApiError,
     run::{Events, shutting_down},
 };
+pub(crate) use json::json;
 pub(crate) use sse::Sse;
 
 /// Enough for one write; what is ready beyond it waits for the next.

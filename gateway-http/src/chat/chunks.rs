@@ -2,13 +2,16 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use proto::agent::v1::{Finished, Started, ToolCallDelta, run_event::Kind};
-use serde::Serialize;
 
-use super::envelope::{Envelope, SYSTEM_FINGERPRINT, finish_reason};
+use super::{
+    envelope::{Envelope, SYSTEM_FINGERPRINT, finish_reason},
+    events::{Activity, Shown},
+    logprobs::Logprobs,
+};
 use crate::{
     error::ApiError,
     kept::ChatAnnotation,
-    stream::{Format, Sse},
+    stream::{Format, Sse, json},
     wire::WireUsage,
 };
 
@@ -20,34 +23,71 @@ pub(crate) struct Chunks {
     /// `,"usage":null}` and the event's end, or the end alone.
     tail: &'static [u8],
     include_usage: bool,
+    shown: Shown,
+    /// Of the tokens that the next chunk says.
+    logprobs: Logprobs,
 }
 
 const DELTA_HEAD: &[u8] = br#"[{"index":0,"delta":{"#;
-const DELTA_TAIL: &[u8] = br#"},"logprobs":null,"finish_reason":null}]"#;
+const NO_LOGPROBS: &[u8] = br#"},"logprobs":null"#;
+const NOT_FINISHED: &[u8] = br#","finish_reason":null}]"#;
 const DONE: &[u8] = b"data: [DONE]\n\n";
 
 impl Chunks {
     /// As every gateway writes the run's chunks.
     pub(crate) fn of(run_id: &str, chat: &ChatAnnotation) -> Self {
-        Self::new(Envelope::new(run_id, &chat.model), chat.include_usage)
+        Self::new(Envelope::new(run_id, &chat.model), chat.include_usage, chat.shown)
     }
 
-    fn new(envelope: Envelope, include_usage: bool) -> Self {
+    fn new(envelope: Envelope, include_usage: bool, shown: Shown) -> Self {
         let tail: &[u8] = if include_usage { b",\"usage\":null}\n\n" } else { b"}\n\n" };
-        Self { envelope, head: Bytes::new(), tail, include_usage }
+        Self { envelope, head: Bytes::new(), tail, include_usage, shown, logprobs: Logprobs::default() }
     }
 
     /// The role chunk.
     fn begin(&mut self, started: &Started, sse: &mut Sse) {
         self.envelope.begin(started);
         self.head = head(&self.envelope);
-        self.delta(sse, |buffer| buffer.put_slice(br#""role":"assistant","content":"""#));
+        self.delta(sse, |buffer| buffer.put_slice(br#""role":"assistant","content":"","refusal":null"#));
     }
 
-    fn text(&self, text: &str, sse: &mut Sse) {
-        self.delta(sse, |buffer| {
-            buffer.put_slice(br#""content":"#);
+    fn text(&mut self, text: &str, sse: &mut Sse) {
+        self.logprobs.say();
+        self.said(b"\"content\":", text, sse);
+    }
+
+    fn refusal(&mut self, text: &str, sse: &mut Sse) {
+        self.logprobs.refuse();
+        self.said(b"\"refusal\":", text, sse);
+    }
+
+    /// Writes what is said in the field `key`, with its tokens' probabilities if they are known.
+    fn said(&mut self, key: &'static [u8], text: &str, sse: &mut Sse) {
+        let logprobs = self.logprobs.take();
+        self.chunk(sse, |buffer| {
+            buffer.put_slice(DELTA_HEAD);
+            buffer.put_slice(key);
             json(buffer, text);
+            write_logprobs(buffer, logprobs.as_ref());
+            buffer.put_slice(NOT_FINISHED);
+        });
+    }
+
+    fn reasoning(&self, text: &str, sse: &mut Sse) {
+        self.delta(sse, |buffer| {
+            buffer.put_slice(br#""reasoning_content":"#);
+            json(buffer, text);
+        });
+    }
+
+    /// A chunk that says nothing, with what happens to a tool beside it.
+    fn activity(&self, activity: &Activity<'_>, sse: &mut Sse) {
+        self.chunk(sse, |buffer| {
+            buffer.put_slice(DELTA_HEAD);
+            buffer.put_slice(NO_LOGPROBS);
+            buffer.put_slice(NOT_FINISHED);
+            buffer.put_slice(br#","clawdbot":"#);
+            json(buffer, activity);
         });
     }
 
@@ -74,13 +114,16 @@ impl Chunks {
     }
 
     /// Ends the stream well: the finish chunk, the usage chunk if asked for, and the terminator.
-    fn finish(&self, finished: &Finished, sse: &mut Sse) {
-        sse.event(|buffer, _| {
-            buffer.put_slice(&self.head);
-            buffer.put_slice(br#"[{"index":0,"delta":{},"logprobs":null,"finish_reason":"#);
+    fn finish(&mut self, finished: &Finished, sse: &mut Sse) {
+        // Of tokens that made no text of their own.
+        self.logprobs.say();
+        let logprobs = self.logprobs.take();
+        self.chunk(sse, |buffer| {
+            buffer.put_slice(DELTA_HEAD);
+            write_logprobs(buffer, logprobs.as_ref());
+            buffer.put_slice(br#","finish_reason":"#);
             json(buffer, finish_reason(finished.reason()));
             buffer.put_slice(b"}]");
-            buffer.put_slice(self.tail);
         });
         if self.include_usage {
             sse.event(|buffer, _| {
@@ -94,11 +137,18 @@ impl Chunks {
     }
 
     fn delta(&self, sse: &mut Sse, write: impl FnOnce(&mut BytesMut)) {
-        sse.event(|buffer, _| {
-            buffer.put_slice(&self.head);
+        self.chunk(sse, |buffer| {
             buffer.put_slice(DELTA_HEAD);
             write(buffer);
-            buffer.put_slice(DELTA_TAIL);
+            buffer.put_slice(NO_LOGPROBS);
+            buffer.put_slice(NOT_FINISHED);
+        });
+    }
+
+    fn chunk(&self, sse: &mut Sse, write: impl FnOnce(&mut BytesMut)) {
+        sse.event(|buffer, _| {
+            buffer.put_slice(&self.head);
+            write(buffer);
             buffer.put_slice(self.tail);
         });
     }
@@ -109,12 +159,15 @@ impl Format for Chunks {
         match event {
             Kind::Started(started) => self.begin(&started, sse),
             Kind::TextDelta(text) => self.text(&text, sse),
+            Kind::RefusalDelta(text) => self.refusal(&text, sse),
+            Kind::LogprobsDelta(delta) => self.logprobs.announce(delta),
             Kind::ToolCallDelta(delta) => self.tool_call(&delta, sse),
+            Kind::ReasoningDelta(text) if self.shown.reasoning => self.reasoning(&text, sse),
+            Kind::ToolStarted(started) if self.shown.tools => self.activity(&Activity::from(&started), sse),
+            Kind::ToolFinished(finished) if self.shown.tools => self.activity(&Activity::from(&finished), sse),
             Kind::Finished(finished) => self.finish(&finished, sse),
             Kind::Accepted(_)
             | Kind::ReasoningDelta(_)
-            | Kind::RefusalDelta(_)
-            | Kind::LogprobsDelta(_)
             | Kind::ToolStarted(_)
             | Kind::ToolFinished(_)
             | Kind::Usage(_)
@@ -133,6 +186,13 @@ impl Format for Chunks {
             buffer.put_slice(DONE);
         });
     }
+}
+
+/// Ends the delta.
+fn write_logprobs(buffer: &mut BytesMut, logprobs: Option<&Logprobs>) {
+    let Some(logprobs) = logprobs else { return buffer.put_slice(NO_LOGPROBS) };
+    buffer.put_slice(br#"},"logprobs":"#);
+    json(buffer, logprobs);
 }
 
 fn write_error(buffer: &mut BytesMut, error: &ApiError) {
@@ -155,48 +215,5 @@ fn head(envelope: &Envelope) -> Bytes {
     head.freeze()
 }
 
-fn json<T: Serialize + ?Sized>(buffer: &mut BytesMut, value: &T) {
-    serde_json::to_writer(buffer.writer(), value).expect("strings and numbers always serialise, and memory takes them");
-}
-
 #[cfg(test)]
-mod tests {
-    use proto::{agent::v1::FinishReason, session::v1::Usage};
-
-    use super::*;
-
-    fn chunks(include_usage: bool, sse: &mut Sse) -> Chunks {
-        let mut chunks = Chunks::new(Envelope::new("chatcmpl_1", "a \"b\""), include_usage);
-        chunks.take(Kind::Started(Started { started_at_ms: 7_000, ..Started::default() }), sse);
-        chunks
-    }
-
-    fn written(mut sse: Sse) -> String {
-        let written = String::from_utf8(sse.take().to_vec()).expect("valid UTF-8");
-        written.replace(SYSTEM_FINGERPRINT, "FINGERPRINT")
-    }
-
-    #[test]
-    fn a_stream_is_written_to_the_letter() {
-        let mut sse = Sse::new();
-        let mut chunks = chunks(true, &mut sse);
-        chunks.take(Kind::TextDelta("tab\there, «é» \u{1F980}\n".to_owned()), &mut sse);
-        sse.comment("keep-alive");
-        let call = ToolCallDelta { index: 0, id: "c1".to_owned(), name: "f".to_owned(), arguments: String::new() };
-        let more = ToolCallDelta { index: 0, arguments: "{\"x\":1}".to_owned(), ..ToolCallDelta::default() };
-        chunks.take(Kind::ToolCallDelta(call), &mut sse);
-        chunks.take(Kind::ToolCallDelta(more), &mut sse);
-        let usage = Usage { prompt_tokens: 30, completion_tokens: 5, cached_tokens: 20, reasoning_tokens: 2 };
-        let finished = Finished { reason: FinishReason::ToolCalls.into(), usage: Some(usage) };
-        chunks.take(Kind::Finished(finished), &mut sse);
-        insta::assert_snapshot!(written(sse));
-    }
-
-    #[test]
-    fn an_error_ends_the_stream_too() {
-        let mut sse = Sse::new();
-        let mut chunks = chunks(false, &mut sse);
-        chunks.fail(&ApiError::invalid_value("messages", "is odd"), &mut sse);
-        insta::assert_snapshot!(written(sse));
-    }
-}
+mod tests;

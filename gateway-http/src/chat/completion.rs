@@ -9,7 +9,11 @@ use proto::{
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::envelope::{Envelope, SYSTEM_FINGERPRINT, finish_reason};
+use super::{
+    envelope::{Envelope, SYSTEM_FINGERPRINT, finish_reason},
+    events::{Activities, Shown},
+    logprobs::Logprobs,
+};
 use crate::{
     error::ApiError,
     run::Events,
@@ -27,6 +31,8 @@ pub(crate) struct Completion {
     system_fingerprint: &'static str,
     choices: [Choice; 1],
     usage: WireUsage,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    clawdbot: Option<Activities>,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -34,7 +40,7 @@ pub(crate) struct Completion {
 struct Choice {
     index: u32,
     message: AnswerMessage,
-    logprobs: Option<()>,
+    logprobs: Option<Logprobs>,
     #[schemars(extend("enum" = ["stop", "length", "tool_calls", "content_filter"]))]
     finish_reason: &'static str,
 }
@@ -44,7 +50,9 @@ struct Choice {
 struct AnswerMessage {
     role: &'static str,
     content: Option<String>,
-    refusal: Option<()>,
+    refusal: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning_content: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tool_calls: Vec<WireToolCall>,
 }
@@ -53,23 +61,36 @@ struct AnswerMessage {
 #[derive(Default)]
 struct Parts {
     text: String,
+    refusal: String,
+    reasoning: String,
     tool_calls: Vec<ToolCall>,
+    logprobs: Logprobs,
+    activities: Activities,
 }
 
 /// Waits for the run to end. Dropping the call cancels a run that cannot be resumed.
-pub(super) async fn collect(mut events: Events, mut envelope: Envelope) -> Result<Completion, ApiError> {
+pub(super) async fn collect(mut events: Events, mut envelope: Envelope, shown: Shown) -> Result<Completion, ApiError> {
     let mut parts = Parts::default();
     loop {
         match events.next().await? {
             Kind::Started(started) => envelope.begin(&started),
-            Kind::TextDelta(text) => parts.text.push_str(&text),
+            Kind::TextDelta(text) => {
+                parts.logprobs.say();
+                parts.text.push_str(&text);
+            }
+            Kind::RefusalDelta(text) => {
+                parts.logprobs.refuse();
+                parts.refusal.push_str(&text);
+            }
+            Kind::LogprobsDelta(delta) => parts.logprobs.announce(delta),
+            Kind::ReasoningDelta(text) if shown.reasoning => parts.reasoning.push_str(&text),
+            Kind::ToolStarted(started) if shown.tools => parts.activities.start(started),
+            Kind::ToolFinished(finished) if shown.tools => parts.activities.finish(&finished),
             Kind::ToolCallDelta(delta) => parts.extend_tool_call(delta),
-            Kind::Finished(finished) => return Ok(parts.complete(envelope, finished)),
+            Kind::Finished(finished) => return Ok(parts.complete(envelope, finished, shown)),
             Kind::Failed(failed) => return Err(failed.into()),
             Kind::Accepted(_)
             | Kind::ReasoningDelta(_)
-            | Kind::RefusalDelta(_)
-            | Kind::LogprobsDelta(_)
             | Kind::ToolStarted(_)
             | Kind::ToolFinished(_)
             | Kind::Usage(_) => {}
@@ -92,12 +113,14 @@ impl Parts {
         }
     }
 
-    fn complete(self, envelope: Envelope, finished: Finished) -> Completion {
-        let has_only_calls = self.text.is_empty() && !self.tool_calls.is_empty();
+    fn complete(mut self, envelope: Envelope, finished: Finished, shown: Shown) -> Completion {
+        let says_something_else = !self.tool_calls.is_empty() || !self.refusal.is_empty();
+        self.logprobs.say();
         let message = AnswerMessage {
             role: "assistant",
-            content: (!has_only_calls).then_some(self.text),
-            refusal: None,
+            content: Some(self.text).filter(|text| !text.is_empty() || !says_something_else),
+            refusal: Some(self.refusal).filter(|refusal| !refusal.is_empty()),
+            reasoning_content: Some(self.reasoning).filter(|reasoning| !reasoning.is_empty()),
             tool_calls: self.tool_calls.into_iter().map(WireToolCall::from).collect(),
         };
         let finish_reason = finish_reason(finished.reason());
@@ -107,8 +130,9 @@ impl Parts {
             created: envelope.created,
             model: envelope.model,
             system_fingerprint: SYSTEM_FINGERPRINT,
-            choices: [Choice { index: 0, message, logprobs: None, finish_reason }],
+            choices: [Choice { index: 0, message, logprobs: self.logprobs.take(), finish_reason }],
             usage: finished.usage.unwrap_or_default().into(),
+            clawdbot: shown.tools.then_some(self.activities),
         }
     }
 }

@@ -26,8 +26,8 @@ pub(super) struct WirePart {
     input_text: Option<String>,
     refusal: Option<String>,
     image_url: Option<WireImage>,
-    input_audio: Option<WireAudio>,
-    file: Option<WireFile>,
+    input_audio: Option<Object<WireAudio>>,
+    file: Option<Object<WireFile>>,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -84,11 +84,19 @@ impl WirePart {
                 Ok(Kind::Image(Image { path: field("image_url"), ..image.into() }))
             }
             Some("input_audio") => {
-                let audio = self.input_audio.ok_or_else(missing("input_audio"))?;
+                let Object(audio) = self.input_audio.ok_or_else(missing("input_audio"))?;
+                if !matches!(audio.format.as_str(), "wav" | "mp3") {
+                    let reason = format!("`{}` is none of wav, mp3", audio.format);
+                    return Err(ApiError::invalid_value(field("input_audio.format"), &reason));
+                }
                 Ok(Kind::Audio(Audio { data: audio.data, format: audio.format }))
             }
             Some("file") => {
-                let file = self.file.ok_or_else(missing("file"))?;
+                let Object(file) = self.file.ok_or_else(missing("file"))?;
+                let is_given = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
+                if !is_given(&file.file_data) && !is_given(&file.file_id) {
+                    return Err(ApiError::invalid_value(field("file"), "needs `file_data` or `file_id`"));
+                }
                 Ok(Kind::File(File {
                     filename: file.filename.unwrap_or_default(),
                     data: file.file_data.unwrap_or_default(),

@@ -3,7 +3,7 @@
 use proto::agent::v1::{FinishReason, Started};
 
 /// The build that answers.
-pub(super) const SYSTEM_FINGERPRINT: &str = concat!("clawdbot-", env!("CARGO_PKG_VERSION"));
+pub(super) const SYSTEM_FINGERPRINT: &str = env!("CLAWDBOT_FINGERPRINT");
 
 /// The answer's id, its time and the model's name as the client wrote it.
 #[derive(Clone, Debug)]

@@ -6,6 +6,7 @@ use sha2::{Digest, Sha256};
 use shared::Namespace;
 use uuid::Uuid;
 
+use super::Shown;
 use crate::{error::ApiError, target::Target};
 
 const NAME: &str = "Idempotency-Key";
@@ -39,13 +40,14 @@ impl<'a> IdempotencyKey<'a> {
 }
 
 /// Tells a request from another with the same key.
-pub(super) fn fingerprint(body: &[u8], target: &Target, model: &str) -> Bytes {
+pub(super) fn fingerprint(body: &[u8], target: &Target, model: &str, shown: Shown) -> Bytes {
     let mut hash = Sha256::new();
     for part in [target.agent_id.as_str(), target.session_key.as_str(), model] {
         hash.update(part);
         // None of them has a line break.
         hash.update("\n");
     }
+    hash.update([u8::from(shown.tools), u8::from(shown.reasoning)]);
     hash.update(body);
     Bytes::copy_from_slice(&hash.finalize())
 }

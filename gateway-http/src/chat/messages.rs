@@ -1,11 +1,14 @@
 //! The request's messages, sorted into what instructs, what was said before, and what is new.
 
-use proto::session::v1::{Message, Part, Role, ToolCall};
+use proto::session::v1::{Message, Part, Role, ToolCall, part::Kind};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 
-use super::content::WireContent;
+use super::{content::WireContent, object::Object};
 use crate::error::ApiError;
+
+/// The most characters of the name of who speaks.
+const MAX_NAME_CHARS: usize = 64;
 
 /// A request's messages by what they are for.
 #[derive(Debug, Default, PartialEq)]
@@ -31,19 +34,28 @@ pub(super) struct WireMessage {
     content: Option<WireContent>,
     refusal: Option<String>,
     name: Option<String>,
-    tool_calls: Option<Vec<WireToolCall>>,
+    tool_calls: Option<Vec<Object<WireToolCall>>>,
     tool_call_id: Option<String>,
+    /// What `tool_calls` was before it was several.
+    function_call: Option<Object<WireFunctionCall>>,
+    #[schemars(with = "()")]
+    audio: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
 #[serde(try_from = "String")]
-struct WireRole(Role);
+struct WireRole {
+    role: Role,
+    /// Whether it is `function`, the older name of `tool`, whose results are known by the function's name.
+    is_function: bool,
+}
 
 #[derive(Deserialize, JsonSchema)]
 #[schemars(rename = "ChatToolCall")]
 struct WireToolCall {
     id: String,
-    function: WireFunctionCall,
+    r#type: Option<String>,
+    function: Option<Object<WireFunctionCall>>,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -58,8 +70,9 @@ impl Messages {
     pub(super) fn sort(messages: impl Iterator<Item = WireMessage>) -> Result<Self, ApiError> {
         let mut sorted = Self::default();
         let mut spoken = Vec::with_capacity(messages.size_hint().0);
+        let mut functions = Functions::default();
         for (index, message) in messages.enumerate() {
-            let message = message.check(&format!("messages[{index}]"))?;
+            let message = message.check(&format!("messages[{index}]"), &mut functions)?;
             match message.role() {
                 _ if says_nothing(&message) => {}
                 Role::System | Role::Developer => sorted.instructions.push(message),
@@ -76,28 +89,78 @@ impl Messages {
     }
 }
 
+/// The calls of the older kind, which have no ids: as they are made, they get some.
+#[derive(Default)]
+struct Functions {
+    called: Vec<(String, String)>,
+}
+
+impl Functions {
+    fn call(&mut self, function: WireFunctionCall) -> ToolCall {
+        let id = format!("function_call_{}", self.called.len());
+        self.called.push((function.name.clone(), id.clone()));
+        function.into_call(id)
+    }
+
+    /// The id of the newest call of a function.
+    fn id(&self, name: &str) -> Option<String> {
+        self.called.iter().rev().find(|(called, _)| called == name).map(|(_, id)| id.clone())
+    }
+}
+
 impl WireMessage {
     /// `path` is where the message stands in the request.
-    fn check(self, path: &str) -> Result<Message, ApiError> {
-        let WireRole(role) = self.role;
+    fn check(self, path: &str, functions: &mut Functions) -> Result<Message, ApiError> {
+        let invalid = |field: &str, reason: &str| Err(ApiError::invalid_value(format!("{path}.{field}"), reason));
+        let WireRole { role, is_function } = self.role;
         let content = self.content.map(|content| content.into_parts(&format!("{path}.content")));
         let mut parts = content.transpose()?.unwrap_or_default();
-        let is_text = |part: &Part| matches!(part.kind, Some(proto::session::v1::part::Kind::Text(_)));
+        let is_text = |part: &Part| matches!(part.kind, Some(Kind::Text(_)));
         if matches!(role, Role::System | Role::Developer) && !parts.iter().all(is_text) {
-            return Err(ApiError::invalid_value(format!("{path}.content"), "instructions are text only"));
+            return invalid("content", "instructions are text only");
+        }
+        if self.audio.is_some() {
+            return invalid("audio", "spoken answers are not kept; give their text as `content`");
+        }
+        if self.name.as_ref().is_some_and(|name| name.chars().count() > MAX_NAME_CHARS) {
+            return invalid("name", &format!("longer than {MAX_NAME_CHARS} characters"));
         }
         if let Some(refusal) = self.refusal.filter(|refusal| !refusal.is_empty()) {
-            parts.push(Part { kind: Some(proto::session::v1::part::Kind::Refusal(refusal)) });
+            parts.push(Part { kind: Some(Kind::Refusal(refusal)) });
         }
-        let calls = self.tool_calls.unwrap_or_default().into_iter();
-        Ok(Message {
-            role: role.into(),
-            parts,
-            name: self.name.unwrap_or_default(),
-            tool_calls: calls.map(ToolCall::from).collect(),
-            tool_call_id: self.tool_call_id.unwrap_or_default(),
-            ..Message::default()
-        })
+        let calls = self.tool_calls.into_iter().flatten().enumerate();
+        let calls = calls.map(|(index, Object(call))| call.check(&format!("{path}.tool_calls[{index}]")));
+        let mut tool_calls = calls.collect::<Result<Vec<_>, _>>()?;
+        tool_calls.extend(self.function_call.map(|Object(function)| functions.call(function)));
+        let name = self.name.unwrap_or_default();
+        let tool_call_id = match self.tool_call_id.filter(|id| !id.is_empty()) {
+            Some(id) => id,
+            None if is_function => match functions.id(&name) {
+                Some(id) => id,
+                None => return invalid("name", "no `function_call` before it has this name"),
+            },
+            None if role == Role::Tool => return invalid("tool_call_id", "is missing"),
+            None => String::new(),
+        };
+        Ok(Message { role: role.into(), parts, name, tool_calls, tool_call_id, ..Message::default() })
+    }
+}
+
+impl WireToolCall {
+    /// `path` is where the call stands in the request.
+    fn check(self, path: &str) -> Result<ToolCall, ApiError> {
+        if let Some(other) = self.r#type.filter(|kind| kind != "function") {
+            return Err(ApiError::invalid_value(format!("{path}.type"), &format!("`{other}` is not function")));
+        }
+        let missing = || ApiError::invalid_value(format!("{path}.function"), "is missing");
+        let Object(function) = self.function.ok_or_else(missing)?;
+        Ok(function.into_call(self.id))
+    }
+}
+
+impl WireFunctionCall {
+    fn into_call(self, id: String) -> ToolCall {
+        ToolCall { id, name: self.name, arguments: self.arguments, ..ToolCall::default() }
     }
 }
 
@@ -109,21 +172,15 @@ fn says_nothing(message: &Message) -> bool {
 impl TryFrom<String> for WireRole {
     type Error = String;
 
-    /// `function` is the older name of `tool`.
     fn try_from(name: String) -> Result<Self, String> {
-        match name.as_str() {
-            "system" => Ok(Self(Role::System)),
-            "developer" => Ok(Self(Role::Developer)),
-            "user" => Ok(Self(Role::User)),
-            "assistant" => Ok(Self(Role::Assistant)),
-            "tool" | "function" => Ok(Self(Role::Tool)),
-            _ => Err(format!("`{name}` is none of system, developer, user, assistant, tool, function")),
-        }
-    }
-}
-
-impl From<WireToolCall> for ToolCall {
-    fn from(call: WireToolCall) -> Self {
-        Self { id: call.id, name: call.function.name, arguments: call.function.arguments, ..Self::default() }
+        let role = match name.as_str() {
+            "system" => Role::System,
+            "developer" => Role::Developer,
+            "user" => Role::User,
+            "assistant" => Role::Assistant,
+            "tool" | "function" => Role::Tool,
+            _ => return Err(format!("`{name}` is none of system, developer, user, assistant, tool, function")),
+        };
+        Ok(Self { role, is_function: name == "function" })
     }
 }

@@ -1,20 +1,28 @@
 //! The request's JSON, checked field by field.
 
+use std::collections::HashMap;
+
 use proto::agent::v1::{FunctionTool, GenerationOptions, ToolChoice};
 use schemars::JsonSchema;
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::{
+    Deserialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 use serde_json::error::Category;
 
 use super::{
-    generation::{WireFormat, WireStop, positive, within},
+    generation::{EFFORTS, VERBOSITIES, WireFormat, WireStop, logit_bias, positive, top_logprobs, within, word},
     messages::{Messages, WireMessage},
+    metadata::{Metadata, WireMetadata},
     object::Object,
-    tools::{WireTool, WireToolChoice},
+    tools::{self, WireTool, WireToolChoice},
 };
 use crate::error::ApiError;
 
 /// The model's name when the client gives none.
 const DEFAULT_MODEL: &str = "clawdbot";
+/// The most characters of a name for the provider's safety checks.
+const MAX_SAFETY_IDENTIFIER_CHARS: usize = 64;
 
 /// A request that can be run.
 #[derive(Debug)]
@@ -25,6 +33,7 @@ pub(super) struct ChatRequest {
     pub(super) stream: bool,
     pub(super) include_usage: bool,
     pub(super) user: Option<String>,
+    pub(super) metadata: Metadata,
     pub(super) options: GenerationOptions,
     pub(super) tools: Vec<FunctionTool>,
     pub(super) tool_choice: Option<ToolChoice>,
@@ -43,6 +52,9 @@ pub(crate) struct Wire {
     stream: Option<bool>,
     stream_options: Option<Object<StreamOptions>>,
     user: Option<String>,
+    safety_identifier: Option<String>,
+    prompt_cache_key: Option<String>,
+    metadata: Option<WireMetadata>,
     #[schemars(range(min = 1, max = 1))]
     n: Option<u64>,
     #[schemars(range(min = 0.0, max = 2.0))]
@@ -60,10 +72,28 @@ pub(crate) struct Wire {
     #[schemars(range(min = -2.0, max = 2.0))]
     presence_penalty: Option<f64>,
     response_format: Option<Object<WireFormat>>,
+    #[schemars(extend("enum" = ["none", "minimal", "low", "medium", "high", "xhigh", "max", null]))]
     reasoning_effort: Option<String>,
+    #[schemars(extend("enum" = ["low", "medium", "high", null]))]
+    verbosity: Option<String>,
+    logprobs: Option<bool>,
+    #[schemars(range(max = 20))]
+    top_logprobs: Option<u32>,
+    logit_bias: Option<Object<HashMap<String, f64>>>,
     parallel_tool_calls: Option<bool>,
     tools: Option<Vec<Object<WireTool>>>,
     tool_choice: Option<WireToolChoice>,
+    modalities: Option<Vec<String>>,
+    #[schemars(with = "()")]
+    audio: Option<IgnoredAny>,
+    #[schemars(with = "()")]
+    functions: Option<IgnoredAny>,
+    #[schemars(with = "()")]
+    function_call: Option<IgnoredAny>,
+    #[schemars(with = "()")]
+    moderation: Option<IgnoredAny>,
+    #[schemars(with = "()")]
+    web_search_options: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -76,27 +106,49 @@ impl ChatRequest {
     /// Fails with a 400 that names the field at fault.
     pub(super) fn parse(body: &[u8]) -> Result<Self, ApiError> {
         let mut wire: Wire = read(body)?;
-        if wire.n.is_some_and(|n| n != 1) {
-            return Err(ApiError::invalid_value("n", "only 1 answer can be had"));
-        }
+        wire.refuse_what_cannot_be_had()?;
         let options = wire.options()?;
         let messages = wire.messages.ok_or_else(|| ApiError::invalid_value("messages", "is missing"))?;
         let messages = messages.into_iter().map(|Object(message)| message);
-        let tools: Vec<WireTool> = wire.tools.into_iter().flatten().map(|Object(tool)| tool).collect();
+        let tools = wire.tools.into_iter().flatten().map(|Object(tool)| tool);
+        let (tools, tool_choice) = tools::check(tools, wire.tool_choice)?;
         Ok(Self {
             model: wire.model.unwrap_or_else(|| DEFAULT_MODEL.to_owned()),
             messages: Messages::sort(messages)?,
             stream: wire.stream.unwrap_or(false),
             include_usage: wire.stream_options.and_then(|Object(options)| options.include_usage).unwrap_or(false),
             user: wire.user,
+            metadata: wire.metadata.map(Metadata::check).transpose()?.unwrap_or_default(),
             options,
-            tool_choice: wire.tool_choice.map(|choice| choice.check(&tools)).transpose()?.flatten(),
-            tools: (0..).zip(tools).map(|(index, tool)| tool.check(index)).collect::<Result<_, _>>()?,
+            tools,
+            tool_choice,
         })
     }
 }
 
 impl Wire {
+    /// An answer without what these fields ask for would pass for one with it.
+    fn refuse_what_cannot_be_had(&self) -> Result<(), ApiError> {
+        let invalid = |field: &str, reason: &str| Err(ApiError::invalid_value(field, reason));
+        if self.n.is_some_and(|n| n != 1) {
+            return invalid("n", "only 1 answer can be had");
+        }
+        if let Some(other) = self.modalities.iter().flatten().find(|modality| *modality != "text") {
+            return invalid("modalities", &format!("`{other}` is not to be had, only text"));
+        }
+        let refused = [
+            ("audio", &self.audio, "answers are text only"),
+            ("functions", &self.functions, "is not supported any more; use `tools`"),
+            ("function_call", &self.function_call, "is not supported any more; use `tool_choice`"),
+            ("moderation", &self.moderation, "nothing is moderated here"),
+            ("web_search_options", &self.web_search_options, "the agent's own tools say what it can look up"),
+        ];
+        match refused.into_iter().find(|(_, value, _)| value.is_some()) {
+            Some((field, _, reason)) => invalid(field, reason),
+            None => Ok(()),
+        }
+    }
+
     /// Takes out how the model is to answer.
     fn options(&mut self) -> Result<GenerationOptions, ApiError> {
         Ok(GenerationOptions {
@@ -109,10 +161,27 @@ impl Wire {
             frequency_penalty: within("frequency_penalty", self.frequency_penalty, -2.0..=2.0)?,
             presence_penalty: within("presence_penalty", self.presence_penalty, -2.0..=2.0)?,
             response_format: self.response_format.take().map(|Object(format)| format.check()).transpose()?.flatten(),
-            reasoning_effort: self.reasoning_effort.take().unwrap_or_default(),
+            reasoning_effort: word("reasoning_effort", self.reasoning_effort.take(), EFFORTS)?,
             parallel_tool_calls: self.parallel_tool_calls,
-            ..GenerationOptions::default()
+            logprobs: self.logprobs,
+            top_logprobs: top_logprobs(self.top_logprobs, self.logprobs)?,
+            logit_bias: self
+                .logit_bias
+                .take()
+                .map_or_else(|| Ok(HashMap::new()), |Object(biases)| logit_bias(biases))?,
+            verbosity: word("verbosity", self.verbosity.take(), VERBOSITIES)?,
+            safety_identifier: self.safety_identifier()?,
+            prompt_cache_key: self.prompt_cache_key.take().unwrap_or_default(),
         })
+    }
+
+    fn safety_identifier(&mut self) -> Result<String, ApiError> {
+        let identifier = self.safety_identifier.take().unwrap_or_default();
+        if identifier.chars().count() > MAX_SAFETY_IDENTIFIER_CHARS {
+            let reason = format!("longer than {MAX_SAFETY_IDENTIFIER_CHARS} characters");
+            return Err(ApiError::invalid_value("safety_identifier", &reason));
+        }
+        Ok(identifier)
     }
 }
 

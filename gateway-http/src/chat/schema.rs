@@ -6,6 +6,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::{
     content::{WireAudio, WireContent, WireFile, WireImage, WirePart},
+    logprobs::Logprobs,
     object::Object,
 };
 use crate::{error::ErrorBody, wire::WireUsage};
@@ -74,6 +75,7 @@ impl JsonSchema for Event {
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let usage = generator.subschema_for::<WireUsage>();
         let error = generator.subschema_for::<ErrorBody>();
+        let logprobs = generator.subschema_for::<Logprobs>();
         let tool_call = json_schema!({
             "type": "object",
             "properties": {
@@ -94,8 +96,11 @@ impl JsonSchema for Event {
                 "delta": {"type": "object", "properties": {
                     "role": {"const": "assistant"},
                     "content": {"type": ["string", "null"]},
+                    "refusal": {"type": ["string", "null"]},
+                    "reasoning_content": {"type": "string"},
                     "tool_calls": {"type": "array", "items": tool_call},
                 }},
+                "logprobs": {"anyOf": [logprobs, {"type": "null"}]},
                 "finish_reason": {"enum": ["stop", "length", "tool_calls", "content_filter", null]},
             },
             "required": ["index", "delta", "logprobs", "finish_reason"],
@@ -109,6 +114,7 @@ impl JsonSchema for Event {
                 "model": {"type": "string"},
                 "system_fingerprint": {"type": "string"},
                 "choices": {"type": "array", "items": choice, "maxItems": 1},
+                "clawdbot": {"type": "object", "properties": {"tool": {"type": "object"}}, "required": ["tool"]},
                 "usage": {"anyOf": [usage, {"type": "null"}]},
             },
             "required": ["id", "object", "created", "model", "system_fingerprint", "choices"],

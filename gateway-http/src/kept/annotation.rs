@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::chat::Shown;
+
 /// The API that a run was asked for through, and what shapes its answer there.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(tag = "api", rename_all = "lowercase")]
@@ -16,6 +18,8 @@ pub(crate) struct ChatAnnotation {
     /// As sent.
     pub(crate) model: String,
     pub(crate) include_usage: bool,
+    #[serde(default)]
+    pub(crate) shown: Shown,
 }
 
 impl Annotation {
@@ -36,9 +40,12 @@ mod tests {
 
     #[test]
     fn what_is_noted_is_read_again() {
-        let chat = ChatAnnotation { model: "clawdbot".to_owned(), include_usage: true };
+        let chat = ChatAnnotation { model: "clawdbot".to_owned(), include_usage: true, shown: Shown::default() };
         let json = Annotation::Chat(chat).to_json();
-        assert_eq!(json, r#"{"api":"chat","model":"clawdbot","include_usage":true}"#);
+        assert_eq!(
+            json,
+            r#"{"api":"chat","model":"clawdbot","include_usage":true,"shown":{"tools":false,"reasoning":false}}"#
+        );
         assert_eq!(Annotation::read(&json).map(|annotation| annotation.to_json()), Some(json));
     }
 

@@ -21,7 +21,7 @@ use tonic::{Response as Answer, Status};
 use tower::ServiceExt as _;
 
 use super::*;
-use crate::{Config, kept::ChatAnnotation, router::router};
+use crate::{Config, chat::Shown, kept::ChatAnnotation, router::router};
 
 /// A runner that has one run, which says this and then nothing more.
 #[derive(Clone)]
@@ -83,7 +83,11 @@ async fn told(runner: FakeRunner, after: u64) -> (StatusCode, String) {
 }
 
 fn accepted() -> Kind {
-    let chat = Annotation::Chat(ChatAnnotation { model: "clawdbot".to_owned(), include_usage: false });
+    let chat = Annotation::Chat(ChatAnnotation {
+        model: "clawdbot".to_owned(),
+        include_usage: false,
+        shown: Shown::default(),
+    });
     Kind::Accepted(Accepted { agent_id: "main".to_owned(), annotation: chat.to_json(), ..Accepted::default() })
 }
 

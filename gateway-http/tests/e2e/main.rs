@@ -19,11 +19,14 @@ mod workspaces;
 mod agent_tools;
 mod completions;
 mod embeddings;
+mod fields;
 mod images;
 mod mcp;
 mod streaming;
 mod tools;
+mod visible_events;
 
+mod conversations;
 mod idempotency;
 mod ownership;
 mod resume;

@@ -61,6 +61,7 @@ async fn tools_reach_the_provider(topology: Topology) {
     let sent = gateway.provider.last_asked().body;
     assert_eq!(sent["tools"], weather());
     let named = json!({"type": "function", "function": {"name": "get_weather"}});
+    gateway.provider.answers(calls(1));
     for choice in [json!("none"), json!("auto"), json!("required"), named] {
         let request = ask_with_tools(&gateway).with("tool_choice", choice.clone());
         request.with("parallel_tool_calls", false).send().await.content();

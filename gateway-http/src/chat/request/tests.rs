@@ -1,6 +1,9 @@
 //! Which requests are taken, and what is said of the others.
 
-use proto::session::v1::{Message, Part, Role, ToolCall, part::Kind};
+use proto::{
+    agent::v1::tool_choice::Mode,
+    session::v1::{Message, Part, Role, ToolCall, part::Kind},
+};
 use serde_json::{Value, json};
 
 use super::*;
@@ -54,22 +57,60 @@ fn a_field_at_fault_is_named() {
     check(json!({"stream_options": {"include_usage": 1}}), "stream_options.include_usage");
     check(json!({"user": 7}), "user");
     check(json!({"n": 2}), "n");
+    check(json!({"n": 1.5}), "n");
+    check(json!({"safety_identifier": 7}), "safety_identifier");
+    check(json!({"safety_identifier": "é".repeat(65)}), "safety_identifier");
+    check(json!({"prompt_cache_key": []}), "prompt_cache_key");
+    check(json!({"metadata": "a"}), "metadata");
+    check(json!({"metadata": ["a"]}), "metadata");
+    check(json!({"metadata": {"a": 1}}), "metadata.a");
+    check(json!({"metadata": {"a": "é".repeat(513)}}), "metadata");
+    check(json!({"metadata": {"a".repeat(65): "b"}}), "metadata");
+    let many: serde_json::Map<_, _> = (0..17).map(|index| (index.to_string(), json!(""))).collect();
+    check(json!({"metadata": many}), "metadata");
     check(json!({"temperature": "hot"}), "temperature");
     check(json!({"temperature": 2.1}), "temperature");
     check(json!({"top_p": -0.1}), "top_p");
     check(json!({"frequency_penalty": 3}), "frequency_penalty");
     check(json!({"presence_penalty": -3}), "presence_penalty");
     check(json!({"max_tokens": 0}), "max_tokens");
+    check(json!({"max_tokens": 1e30}), "max_tokens");
+    check(json!({"max_tokens": 4_294_967_296_u64}), "max_tokens");
     check(json!({"max_completion_tokens": -1}), "max_completion_tokens");
     check(json!({"seed": 1.5}), "seed");
+    check(json!({"seed": 18_446_744_073_709_551_615_u64}), "seed");
+    check(json!({"logprobs": 1}), "logprobs");
+    check(json!({"top_logprobs": 2}), "top_logprobs");
+    check(json!({"top_logprobs": 2, "logprobs": false}), "top_logprobs");
+    check(json!({"top_logprobs": 21, "logprobs": true}), "top_logprobs");
+    check(json!({"logit_bias": [1]}), "logit_bias");
+    check(json!({"logit_bias": {"7": "much"}}), "logit_bias.7");
+    check(json!({"logit_bias": {"7": -100.5}}), "logit_bias.7");
+    check(json!({"logit_bias": {"seven": 1}}), "logit_bias");
+    check(json!({"verbosity": "chatty"}), "verbosity");
+    check(json!({"verbosity": 1}), "verbosity");
+    check(json!({"reasoning_effort": "extreme"}), "reasoning_effort");
+    check(json!({"parallel_tool_calls": "no"}), "parallel_tool_calls");
     check(json!({"stop": ["a", "b", "c", "d", "e"]}), "stop");
     check(json!({"stop": [""]}), "stop");
     check(json!({"stop": 7}), "stop");
     check(json!({"response_format": {"type": "xml"}}), "response_format.type");
     check(json!({"response_format": {"type": "json_schema"}}), "response_format.json_schema");
+    check(json!({"response_format": {"type": "json_schema", "json_schema": ["s"]}}), "response_format.json_schema");
+    for name in ["", "a b", "é", &"a".repeat(65)] {
+        let format = json!({"type": "json_schema", "json_schema": {"name": name}});
+        check(json!({"response_format": format}), "response_format.json_schema.name");
+        let tool = json!({"type": "function", "function": {"name": name}});
+        check(json!({"tools": [tool]}), "tools[0].function.name");
+    }
+    let format = json!({"type": "json_schema", "json_schema": {"name": "s", "schema": "{}"}});
+    check(json!({"response_format": format}), "response_format.json_schema.schema");
     check(json!({"tools": [{"type": "custom"}]}), "tools[0].type");
+    check(json!({"tools": [{"type": "function", "function": ["f"]}]}), "tools[0].function");
+    check(json!({"tools": [tool("f"), tool("f")]}), "tools[1].function.name");
+    let many: Vec<_> = (0..129).map(|index| tool(&format!("f{index}"))).collect();
+    check(json!({"tools": many}), "tools");
     check(json!({"tools": [{"type": "function"}]}), "tools[0].function");
-    check(json!({"tools": [{"type": "function", "function": {"name": " "}}]}), "tools[0].function.name");
     check(
         json!({"tools": [{"type": "function", "function": {"name": "f", "parameters": []}}]}),
         "tools[0].function.parameters",
@@ -77,6 +118,98 @@ fn a_field_at_fault_is_named() {
     check(json!({"tool_choice": "required"}), "tool_choice");
     check(json!({"tool_choice": "maybe"}), "tool_choice");
     check(json!({"tool_choice": {"type": "function", "function": {"name": "g"}}}), "tool_choice");
+    check(json!({"tool_choice": {"type": "function"}}), "tool_choice.function");
+    check(json!({"tool_choice": {"type": "custom", "custom": {"name": "g"}}}), "tool_choice.type");
+    check(json!({"tool_choice": ["function"]}), "tool_choice");
+    check(json!({"tool_choice": {"type": "allowed_tools"}}), "tool_choice.allowed_tools");
+    check(json!({"tools": [tool("f")], "tool_choice": allowed("auto", &["g"])}), "tool_choice.allowed_tools");
+    check(json!({"tools": [tool("f")], "tool_choice": allowed("none", &["f"])}), "tool_choice.allowed_tools.mode");
+    check(json!({"tools": [tool("f")], "tool_choice": allowed("required", &[])}), "tool_choice.allowed_tools.mode");
+}
+
+#[test]
+fn what_cannot_be_had_is_refused() {
+    let check = |field: &str, value: Value| {
+        let error = parse(&with(field, &value)).expect_err("it cannot be had");
+        assert_eq!((&error["param"], &error["code"]), (&json!(field), &json!("invalid_value")), "{value}");
+        // What is null is not asked for.
+        assert!(parse(&with(field, &Value::Null)).is_ok(), "{field}");
+    };
+    check("n", json!(0));
+    check("modalities", json!(["text", "audio"]));
+    check("audio", json!({"voice": "alloy", "format": "wav"}));
+    check("functions", json!([{"name": "f"}]));
+    check("function_call", json!("auto"));
+    check("moderation", json!({"model": "m"}));
+    check("web_search_options", json!({}));
+    assert!(parse(&with("modalities", &json!(["text"]))).is_ok());
+}
+
+#[test]
+fn a_message_at_fault_is_named() {
+    let check = |message: Value, param: &str| {
+        let body = json!({"messages": [{"role": "user", "content": "hi"}, message]});
+        let error = parse(&body).expect_err("a message is wrong");
+        assert_eq!((error["param"].as_str(), error["code"].as_str()), (Some(param), Some("invalid_value")), "{error}");
+    };
+    check(json!({"role": "tool", "content": "7"}), "messages[1].tool_call_id");
+    check(json!({"role": "tool", "tool_call_id": "", "content": "7"}), "messages[1].tool_call_id");
+    check(json!({"role": "function", "name": "f", "content": "7"}), "messages[1].name");
+    check(json!({"role": "user", "name": "a".repeat(65), "content": "hi"}), "messages[1].name");
+    check(json!({"role": "assistant", "audio": {"id": "a"}}), "messages[1].audio");
+    check(json!({"role": "assistant", "function_call": "f"}), "messages[1].function_call");
+    check(json!({"role": "assistant", "tool_calls": [["c1"]]}), "messages[1].tool_calls[0]");
+    check(json!({"role": "assistant", "tool_calls": [{"id": "c1"}]}), "messages[1].tool_calls[0].function");
+    check(
+        json!({"role": "assistant", "tool_calls": [{"id": "c1", "type": "custom", "custom": {}}]}),
+        "messages[1].tool_calls[0].type",
+    );
+    let part = |part: Value| json!({"role": "user", "content": [part]});
+    let audio = |audio: Value| part(json!({"type": "input_audio", "input_audio": audio}));
+    check(audio(json!({"data": "", "format": "ogg"})), "messages[1].content[0].input_audio.format");
+    check(audio(json!(["", "wav"])), "messages[1].content[0].input_audio");
+    let file = |file: Value| part(json!({"type": "file", "file": file}));
+    check(file(json!({"filename": "a.pdf"})), "messages[1].content[0].file");
+    check(file(json!(["a.pdf"])), "messages[1].content[0].file");
+}
+
+#[test]
+fn calls_of_the_older_kind_become_tool_calls() {
+    let call = |arguments: &str| json!({"role": "assistant", "content": null, "function_call": {"name": "f", "arguments": arguments}});
+    let result = |content: &str| json!({"role": "function", "name": "f", "content": content});
+    let body =
+        json!({"messages": [{"role": "user", "content": "hi"}, call("{}"), result("7"), call("[]"), result("8")]});
+    let messages = parse(&body).expect("a good request").messages;
+    let calls: Vec<_> = messages.history.iter().flat_map(|message| &message.tool_calls).collect();
+    let shown: Vec<_> =
+        calls.iter().map(|call| (call.id.as_str(), call.name.as_str(), call.arguments.as_str())).collect();
+    assert_eq!(shown, [("function_call_0", "f", "{}"), ("function_call_1", "f", "[]")]);
+    assert_eq!(messages.history[2].tool_call_id, "function_call_0");
+    assert_eq!(messages.input[0].tool_call_id, "function_call_1");
+}
+
+#[test]
+fn only_the_allowed_tools_are_offered() {
+    let tools = json!([tool("f"), tool("g"), tool("h")]);
+    let mut body = with("tools", &tools);
+    body["tool_choice"] = allowed("required", &["h", "f"]);
+    let request = parse(&body).expect("a good request");
+    let names: Vec<_> = request.tools.iter().map(|tool| tool.name.as_str()).collect();
+    assert_eq!(names, ["f", "h"]);
+    assert_eq!(request.tool_choice.map(|choice| choice.mode()), Some(Mode::Required));
+}
+
+fn with(field: &str, value: &Value) -> Value {
+    json!({"messages": [{"role": "user", "content": "hi"}], field: value})
+}
+
+fn tool(name: &str) -> Value {
+    json!({"type": "function", "function": {"name": name}})
+}
+
+fn allowed(mode: &str, names: &[&str]) -> Value {
+    let tools: Vec<_> = names.iter().map(|name| tool(name)).collect();
+    json!({"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": tools}})
 }
 
 #[test]
@@ -85,7 +218,9 @@ fn what_is_no_json_object_is_said_to_be_so() {
         let error = shown(&ChatRequest::parse(body.as_bytes()).expect_err("no JSON object"));
         assert_eq!(error["code"], "invalid_json", "{body:?}: {error}");
     };
-    for body in ["", "   ", "{", "[1]", "null", "\"hi\"", "{} x", "{\"messages\": nope}", "\u{0}"] {
+    let huge = r#"{"temperature": 1e999}"#;
+    let twice = r#"{"stream": true, "stream": false, "messages": []}"#;
+    for body in [huge, twice, "", "   ", "{", "[1]", "null", "\"hi\"", "{} x", "{\"messages\": nope}", "\u{0}"] {
         check(body);
     }
 }
@@ -123,8 +258,11 @@ fn messages_are_sorted_by_what_they_are_for() {
 fn unknown_fields_and_nulls_are_accepted() {
     let body = json!({
         "messages": [{"role": "user", "content": "hi", "audio": null, "x": 1}],
-        "model": null, "stream": null, "stream_options": null, "temperature": null, "tools": null, "n": 1,
-        "metadata": {"a": "b"}, "store": true, "x": [],
+        "model": null, "stream": null, "temperature": null, "tools": null, "n": 1,
+        "metadata": {"a": "b"}, "store": true, "x": [], "service_tier": 7, "prediction": {"type": "content"},
+        "prompt_cache_retention": "24h", "prompt_cache_options": {}, "logprobs": null, "top_logprobs": null,
+        "logit_bias": null, "verbosity": null, "safety_identifier": null, "response_format": null,
+        "stream_options": {"include_obfuscation": true},
     });
     let request = parse(&body).expect("a good request");
     assert_eq!((request.model.as_str(), request.stream, request.include_usage), ("clawdbot", false, false));
@@ -135,6 +273,9 @@ fn unknown_fields_and_nulls_are_accepted() {
 fn options_and_tools_are_carried_over() {
     let body = json!({
         "messages": [{"role": "user", "content": "hi"}],
+        "logprobs": true, "top_logprobs": 20, "logit_bias": {"7": -100}, "verbosity": "low",
+        "safety_identifier": "é".repeat(64), "prompt_cache_key": "group", "reasoning_effort": "xhigh",
+        "metadata": {"chat": "7"},
         "max_tokens": 5, "max_completion_tokens": 7, "stop": "END", "seed": -1, "parallel_tool_calls": false,
         "tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}],
         "tool_choice": {"type": "function", "function": {"name": "f"}},
@@ -145,6 +286,13 @@ fn options_and_tools_are_carried_over() {
         stop: vec!["END".to_owned()],
         seed: Some(-1),
         parallel_tool_calls: Some(false),
+        logprobs: Some(true),
+        top_logprobs: Some(20),
+        logit_bias: [("7".to_owned(), -100.0)].into(),
+        verbosity: "low".to_owned(),
+        safety_identifier: "é".repeat(64),
+        prompt_cache_key: "group".to_owned(),
+        reasoning_effort: "xhigh".to_owned(),
         ..GenerationOptions::default()
     };
     assert_eq!(request.options, expected);
