@@ -3,6 +3,7 @@
 mod answer;
 mod ask;
 mod call;
+mod demand;
 mod events;
 mod machine;
 mod sum_up;

@@ -122,6 +122,7 @@ fn a_prompt_is_written_as_the_api_wants_it() {
             top_p: Some(0.9),
             stop: vec!["END".to_owned(), "\n".to_owned()],
             parallel_tool_calls: Some(false),
+            safety_identifier: "someone".to_owned(),
             ..GenerationOptions::default()
         },
         tools: vec![FunctionTool { name: "f".to_owned(), description: "does".to_owned(), ..FunctionTool::default() }]
@@ -159,6 +160,7 @@ fn a_prompt_is_written_as_the_api_wants_it() {
                 {"type": "text", "text": "and?", "cache_control": marked},
             ]},
         ],
+        "metadata": {"user_id": "someone"},
         "stop_sequences": ["END"],
         "temperature": 1.0,
         "tools": [{"name": "f", "description": "does", "input_schema": {"type": "object", "properties": {}}}],
