@@ -22,7 +22,7 @@ fn text(role: Role, texts: &[&str]) -> Message {
 }
 
 /// Checks that a request with these fields is refused for this one.
-fn refuses(fields: Value, param: &str) {
+fn refuses(fields: &Value, param: &str) {
     let mut body = json!({"messages": [{"role": "user", "content": "hi"}]});
     body.as_object_mut().expect("an object").extend(fields.as_object().expect("an object").clone());
     let error = parse(&body).expect_err("a field is wrong");
@@ -31,110 +31,110 @@ fn refuses(fields: Value, param: &str) {
 
 #[test]
 fn a_field_at_fault_is_named() {
-    refuses(json!({"messages": "hi"}), "messages");
-    refuses(json!({"messages": null}), "messages");
-    refuses(json!({"messages": []}), "messages");
-    refuses(json!({"messages": ["hi"]}), "messages[0]");
-    refuses(json!({"messages": [["user", "hi"]]}), "messages[0]");
-    refuses(json!({"messages": [{"role": "user", "content": [["text", "hi"]]}]}), "messages[0].content[0]");
-    refuses(json!({"stream_options": [true]}), "stream_options");
-    refuses(json!({"response_format": ["text"]}), "response_format");
-    refuses(json!({"tools": [["function"]]}), "tools[0]");
-    refuses(json!({"messages": [{"role": "system", "content": "hi"}]}), "messages");
-    refuses(json!({"messages": [{"role": "user", "content": "  "}]}), "messages");
-    refuses(json!({"messages": [{"role": "wizard", "content": "hi"}]}), "messages[0].role");
-    refuses(json!({"messages": [{"role": 7, "content": "hi"}]}), "messages[0].role");
-    refuses(json!({"messages": [{"content": "hi"}]}), "messages[0]");
-    refuses(json!({"messages": [{"role": "user", "content": 7}]}), "messages[0].content");
-    refuses(json!({"messages": [{"role": "user", "content": [{"type": "text"}]}]}), "messages[0].content[0].text");
-    refuses(json!({"messages": [{"role": "user", "content": [{"type": "video"}]}]}), "messages[0].content[0].type");
-    refuses(json!({"messages": [{"role": "user", "content": [{"text": 7}]}]}), "messages[0].content[0].text");
+    refuses(&json!({"messages": "hi"}), "messages");
+    refuses(&json!({"messages": null}), "messages");
+    refuses(&json!({"messages": []}), "messages");
+    refuses(&json!({"messages": ["hi"]}), "messages[0]");
+    refuses(&json!({"messages": [["user", "hi"]]}), "messages[0]");
+    refuses(&json!({"messages": [{"role": "user", "content": [["text", "hi"]]}]}), "messages[0].content[0]");
+    refuses(&json!({"stream_options": [true]}), "stream_options");
+    refuses(&json!({"response_format": ["text"]}), "response_format");
+    refuses(&json!({"tools": [["function"]]}), "tools[0]");
+    refuses(&json!({"messages": [{"role": "system", "content": "hi"}]}), "messages");
+    refuses(&json!({"messages": [{"role": "user", "content": "  "}]}), "messages");
+    refuses(&json!({"messages": [{"role": "wizard", "content": "hi"}]}), "messages[0].role");
+    refuses(&json!({"messages": [{"role": 7, "content": "hi"}]}), "messages[0].role");
+    refuses(&json!({"messages": [{"content": "hi"}]}), "messages[0]");
+    refuses(&json!({"messages": [{"role": "user", "content": 7}]}), "messages[0].content");
+    refuses(&json!({"messages": [{"role": "user", "content": [{"type": "text"}]}]}), "messages[0].content[0].text");
+    refuses(&json!({"messages": [{"role": "user", "content": [{"type": "video"}]}]}), "messages[0].content[0].type");
+    refuses(&json!({"messages": [{"role": "user", "content": [{"text": 7}]}]}), "messages[0].content[0].text");
     refuses(
-        json!({"messages": [{"role": "system", "content": [{"type": "image_url", "image_url": "x"}]}]}),
+        &json!({"messages": [{"role": "system", "content": [{"type": "image_url", "image_url": "x"}]}]}),
         "messages[0].content",
     );
-    refuses(json!({"messages": [{"role": "assistant", "tool_calls": [{"id": 1}]}]}), "messages[0].tool_calls[0].id");
-    refuses(json!({"model": 7}), "model");
-    refuses(json!({"stream": "yes"}), "stream");
-    refuses(json!({"stream_options": {"include_usage": 1}}), "stream_options.include_usage");
-    refuses(json!({"user": 7}), "user");
-    refuses(json!({"n": 2}), "n");
-    refuses(json!({"n": 1.5}), "n");
-    refuses(json!({"safety_identifier": 7}), "safety_identifier");
-    refuses(json!({"safety_identifier": "é".repeat(65)}), "safety_identifier");
-    refuses(json!({"prompt_cache_key": []}), "prompt_cache_key");
-    refuses(json!({"metadata": "a"}), "metadata");
-    refuses(json!({"metadata": ["a"]}), "metadata");
-    refuses(json!({"metadata": {"a": 1}}), "metadata.a");
-    refuses(json!({"metadata": {"a": "é".repeat(513)}}), "metadata");
-    refuses(json!({"metadata": {"a".repeat(65): "b"}}), "metadata");
+    refuses(&json!({"messages": [{"role": "assistant", "tool_calls": [{"id": 1}]}]}), "messages[0].tool_calls[0].id");
+    refuses(&json!({"model": 7}), "model");
+    refuses(&json!({"stream": "yes"}), "stream");
+    refuses(&json!({"stream_options": {"include_usage": 1}}), "stream_options.include_usage");
+    refuses(&json!({"user": 7}), "user");
+    refuses(&json!({"n": 2}), "n");
+    refuses(&json!({"n": 1.5}), "n");
+    refuses(&json!({"safety_identifier": 7}), "safety_identifier");
+    refuses(&json!({"safety_identifier": "é".repeat(65)}), "safety_identifier");
+    refuses(&json!({"prompt_cache_key": []}), "prompt_cache_key");
+    refuses(&json!({"metadata": "a"}), "metadata");
+    refuses(&json!({"metadata": ["a"]}), "metadata");
+    refuses(&json!({"metadata": {"a": 1}}), "metadata.a");
+    refuses(&json!({"metadata": {"a": "é".repeat(513)}}), "metadata");
+    refuses(&json!({"metadata": {"a".repeat(65): "b"}}), "metadata");
     let many: serde_json::Map<_, _> = (0..17).map(|index| (index.to_string(), json!(""))).collect();
-    refuses(json!({"metadata": many}), "metadata");
+    refuses(&json!({"metadata": many}), "metadata");
 }
 
 #[test]
 fn an_option_at_fault_is_named() {
-    refuses(json!({"temperature": "hot"}), "temperature");
-    refuses(json!({"temperature": 2.1}), "temperature");
-    refuses(json!({"top_p": -0.1}), "top_p");
-    refuses(json!({"frequency_penalty": 3}), "frequency_penalty");
-    refuses(json!({"presence_penalty": -3}), "presence_penalty");
-    refuses(json!({"max_tokens": 0}), "max_tokens");
-    refuses(json!({"max_tokens": 1e30}), "max_tokens");
-    refuses(json!({"max_tokens": 4_294_967_296_u64}), "max_tokens");
-    refuses(json!({"max_completion_tokens": -1}), "max_completion_tokens");
-    refuses(json!({"seed": 1.5}), "seed");
-    refuses(json!({"seed": 18_446_744_073_709_551_615_u64}), "seed");
-    refuses(json!({"logprobs": 1}), "logprobs");
-    refuses(json!({"top_logprobs": 2}), "top_logprobs");
-    refuses(json!({"top_logprobs": 2, "logprobs": false}), "top_logprobs");
-    refuses(json!({"top_logprobs": 21, "logprobs": true}), "top_logprobs");
-    refuses(json!({"logit_bias": [1]}), "logit_bias");
-    refuses(json!({"logit_bias": {"7": "much"}}), "logit_bias.7");
-    refuses(json!({"logit_bias": {"7": -100.5}}), "logit_bias.7");
-    refuses(json!({"logit_bias": {"seven": 1}}), "logit_bias");
-    refuses(json!({"verbosity": "chatty"}), "verbosity");
-    refuses(json!({"verbosity": 1}), "verbosity");
-    refuses(json!({"reasoning_effort": "extreme"}), "reasoning_effort");
-    refuses(json!({"parallel_tool_calls": "no"}), "parallel_tool_calls");
-    refuses(json!({"stop": ["a", "b", "c", "d", "e"]}), "stop");
-    refuses(json!({"stop": [""]}), "stop");
-    refuses(json!({"stop": 7}), "stop");
+    refuses(&json!({"temperature": "hot"}), "temperature");
+    refuses(&json!({"temperature": 2.1}), "temperature");
+    refuses(&json!({"top_p": -0.1}), "top_p");
+    refuses(&json!({"frequency_penalty": 3}), "frequency_penalty");
+    refuses(&json!({"presence_penalty": -3}), "presence_penalty");
+    refuses(&json!({"max_tokens": 0}), "max_tokens");
+    refuses(&json!({"max_tokens": 1e30}), "max_tokens");
+    refuses(&json!({"max_tokens": 4_294_967_296_u64}), "max_tokens");
+    refuses(&json!({"max_completion_tokens": -1}), "max_completion_tokens");
+    refuses(&json!({"seed": 1.5}), "seed");
+    refuses(&json!({"seed": 18_446_744_073_709_551_615_u64}), "seed");
+    refuses(&json!({"logprobs": 1}), "logprobs");
+    refuses(&json!({"top_logprobs": 2}), "top_logprobs");
+    refuses(&json!({"top_logprobs": 2, "logprobs": false}), "top_logprobs");
+    refuses(&json!({"top_logprobs": 21, "logprobs": true}), "top_logprobs");
+    refuses(&json!({"logit_bias": [1]}), "logit_bias");
+    refuses(&json!({"logit_bias": {"7": "much"}}), "logit_bias.7");
+    refuses(&json!({"logit_bias": {"7": -100.5}}), "logit_bias.7");
+    refuses(&json!({"logit_bias": {"seven": 1}}), "logit_bias");
+    refuses(&json!({"verbosity": "chatty"}), "verbosity");
+    refuses(&json!({"verbosity": 1}), "verbosity");
+    refuses(&json!({"reasoning_effort": "extreme"}), "reasoning_effort");
+    refuses(&json!({"parallel_tool_calls": "no"}), "parallel_tool_calls");
+    refuses(&json!({"stop": ["a", "b", "c", "d", "e"]}), "stop");
+    refuses(&json!({"stop": [""]}), "stop");
+    refuses(&json!({"stop": 7}), "stop");
 }
 
 #[test]
 fn a_form_or_tool_at_fault_is_named() {
-    refuses(json!({"response_format": {"type": "xml"}}), "response_format.type");
-    refuses(json!({"response_format": {"type": "json_schema"}}), "response_format.json_schema");
-    refuses(json!({"response_format": {"type": "json_schema", "json_schema": ["s"]}}), "response_format.json_schema");
+    refuses(&json!({"response_format": {"type": "xml"}}), "response_format.type");
+    refuses(&json!({"response_format": {"type": "json_schema"}}), "response_format.json_schema");
+    refuses(&json!({"response_format": {"type": "json_schema", "json_schema": ["s"]}}), "response_format.json_schema");
     for name in ["", "a b", "é", &"a".repeat(65)] {
         let format = json!({"type": "json_schema", "json_schema": {"name": name}});
-        refuses(json!({"response_format": format}), "response_format.json_schema.name");
+        refuses(&json!({"response_format": format}), "response_format.json_schema.name");
         let tool = json!({"type": "function", "function": {"name": name}});
-        refuses(json!({"tools": [tool]}), "tools[0].function.name");
+        refuses(&json!({"tools": [tool]}), "tools[0].function.name");
     }
     let format = json!({"type": "json_schema", "json_schema": {"name": "s", "schema": "{}"}});
-    refuses(json!({"response_format": format}), "response_format.json_schema.schema");
-    refuses(json!({"tools": [{"type": "custom"}]}), "tools[0].type");
-    refuses(json!({"tools": [{"type": "function", "function": ["f"]}]}), "tools[0].function");
-    refuses(json!({"tools": [tool("f"), tool("f")]}), "tools[1].function.name");
+    refuses(&json!({"response_format": format}), "response_format.json_schema.schema");
+    refuses(&json!({"tools": [{"type": "custom"}]}), "tools[0].type");
+    refuses(&json!({"tools": [{"type": "function", "function": ["f"]}]}), "tools[0].function");
+    refuses(&json!({"tools": [tool("f"), tool("f")]}), "tools[1].function.name");
     let many: Vec<_> = (0..129).map(|index| tool(&format!("f{index}"))).collect();
-    refuses(json!({"tools": many}), "tools");
-    refuses(json!({"tools": [{"type": "function"}]}), "tools[0].function");
+    refuses(&json!({"tools": many}), "tools");
+    refuses(&json!({"tools": [{"type": "function"}]}), "tools[0].function");
     refuses(
-        json!({"tools": [{"type": "function", "function": {"name": "f", "parameters": []}}]}),
+        &json!({"tools": [{"type": "function", "function": {"name": "f", "parameters": []}}]}),
         "tools[0].function.parameters",
     );
-    refuses(json!({"tool_choice": "required"}), "tool_choice");
-    refuses(json!({"tool_choice": "maybe"}), "tool_choice");
-    refuses(json!({"tool_choice": {"type": "function", "function": {"name": "g"}}}), "tool_choice");
-    refuses(json!({"tool_choice": {"type": "function"}}), "tool_choice.function");
-    refuses(json!({"tool_choice": {"type": "custom", "custom": {"name": "g"}}}), "tool_choice.type");
-    refuses(json!({"tool_choice": ["function"]}), "tool_choice");
-    refuses(json!({"tool_choice": {"type": "allowed_tools"}}), "tool_choice.allowed_tools");
-    refuses(json!({"tools": [tool("f")], "tool_choice": allowed("auto", &["g"])}), "tool_choice.allowed_tools");
-    refuses(json!({"tools": [tool("f")], "tool_choice": allowed("none", &["f"])}), "tool_choice.allowed_tools.mode");
-    refuses(json!({"tools": [tool("f")], "tool_choice": allowed("required", &[])}), "tool_choice.allowed_tools.mode");
+    refuses(&json!({"tool_choice": "required"}), "tool_choice");
+    refuses(&json!({"tool_choice": "maybe"}), "tool_choice");
+    refuses(&json!({"tool_choice": {"type": "function", "function": {"name": "g"}}}), "tool_choice");
+    refuses(&json!({"tool_choice": {"type": "function"}}), "tool_choice.function");
+    refuses(&json!({"tool_choice": {"type": "custom", "custom": {"name": "g"}}}), "tool_choice.type");
+    refuses(&json!({"tool_choice": ["function"]}), "tool_choice");
+    refuses(&json!({"tool_choice": {"type": "allowed_tools"}}), "tool_choice.allowed_tools");
+    refuses(&json!({"tools": [tool("f")], "tool_choice": allowed("auto", &["g"])}), "tool_choice.allowed_tools");
+    refuses(&json!({"tools": [tool("f")], "tool_choice": allowed("none", &["f"])}), "tool_choice.allowed_tools.mode");
+    refuses(&json!({"tools": [tool("f")], "tool_choice": allowed("required", &[])}), "tool_choice.allowed_tools.mode");
 }
 
 #[test]
