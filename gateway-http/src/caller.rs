@@ -55,6 +55,12 @@ impl Caller {
         Ok((session_key, agent_id))
     }
 
+    /// The session of the user `user` of this caller with an agent, through the Responses API.
+    pub(crate) fn responses_user_session(&self, agent_id: &AgentId, user: &str) -> Result<SessionKey, ApiError> {
+        SessionKey::for_responses_user(&self.namespace, agent_id, user)
+            .map_err(|error| ApiError::invalid_value("user", &error.to_string()))
+    }
+
     /// The session of the user `user` of this caller with an agent.
     pub(crate) fn user_session(&self, agent_id: &AgentId, user: &str) -> Result<SessionKey, ApiError> {
         SessionKey::for_user(&self.namespace, agent_id, user)

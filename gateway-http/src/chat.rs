@@ -5,15 +5,15 @@ mod completion;
 mod content;
 mod envelope;
 mod events;
-mod generation;
-mod idempotency;
+pub(crate) mod generation;
+pub(crate) mod idempotency;
 mod logprobs;
-mod messages;
-mod metadata;
-mod object;
+pub(crate) mod messages;
+pub(crate) mod metadata;
+pub(crate) mod object;
 mod request;
 mod schema;
-mod tools;
+pub(crate) mod tools;
 
 use axum::{
     body::Body,

@@ -105,13 +105,14 @@ struct HttpSection {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Endpoints {
-    chat_completions: ChatCompletions,
+    chat_completions: Switch,
+    responses: Switch,
     embeddings: Embeddings,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(default)]
-struct ChatCompletions {
+struct Switch {
     enabled: bool,
 }
 
@@ -152,6 +153,7 @@ impl Config {
                 auth,
                 limits,
                 serves_chat_completions: http.endpoints.chat_completions.enabled,
+                serves_responses: http.endpoints.responses.enabled,
                 on_disconnect: http.on_disconnect,
                 embeddings: http.endpoints.embeddings.limits(),
                 session_headers: http.session_headers.into_iter().map(HeaderName::from).collect(),
@@ -252,7 +254,7 @@ impl Default for Embeddings {
     }
 }
 
-impl Default for ChatCompletions {
+impl Default for Switch {
     fn default() -> Self {
         Self { enabled: true }
     }
@@ -276,6 +278,7 @@ mod tests {
         let on_disconnect = config::documented_default("gateway.http.onDisconnect").expect("it has one");
         assert_eq!(serde_json::from_value::<OnDisconnect>(on_disconnect.into()).ok(), Some(http.on_disconnect));
         check("gateway.http.endpoints.chatCompletions.enabled", &http.endpoints.chat_completions.enabled);
+        check("gateway.http.endpoints.responses.enabled", &http.endpoints.responses.enabled);
         let Embeddings { enabled, max_inputs, max_input_chars, max_total_chars } = http.endpoints.embeddings;
         check("gateway.http.endpoints.embeddings.enabled", &enabled);
         check("gateway.http.endpoints.embeddings.maxInputs", &max_inputs);

@@ -144,6 +144,26 @@ impl ApiError {
         self.status
     }
 
+    /// The same, at fault being what stands in this field.
+    pub(crate) fn about(self, param: &str) -> Self {
+        Self { param: Some(param.to_owned()), ..self }
+    }
+
+    /// What it is, for a program.
+    pub(crate) fn code(&self) -> &'static str {
+        self.code
+    }
+
+    /// What it is, for people.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// Whether somebody stopped what was asked for.
+    pub(crate) fn is_cancellation(&self) -> bool {
+        self.is_final
+    }
+
     /// The error object as JSON: `{"error":{"message","type","param","code"}}`.
     pub(crate) fn to_json(&self) -> String {
         let details =

@@ -13,6 +13,7 @@ mod kept;
 mod models;
 mod openapi;
 mod probes;
+mod responses;
 mod router;
 mod run;
 mod runs;
@@ -63,6 +64,7 @@ struct Settings {
     auth: Auth,
     limits: Limits,
     serves_chat_completions: bool,
+    serves_responses: bool,
     on_disconnect: OnDisconnect,
     /// `None` when embeddings are not served.
     embeddings: Option<embeddings::Limits>,

@@ -16,13 +16,14 @@ use crate::{
     chat, embeddings,
     models::{Model, ModelList},
     probes::Status,
+    responses,
     runs::Cancelled,
     sessions::{Abort, Deleted, List, WireMessage, WireSession},
 };
 use operation::Operation;
 use parameters::{
     AFTER_MESSAGE, AFTER_SESSION, AGENT, AGENT_ID, IDEMPOTENCY_KEY, LAST_EVENT_ID, LIMIT, MODEL, MODEL_ID, OF_AGENT,
-    ON_DISCONNECT, ORDER, REQUEST_ID, RUN_ID, SESSION_IN_PATH, SESSION_KEY, STARTING_AFTER,
+    ON_DISCONNECT, ORDER, REQUEST_ID, RESPONSE_ID, RUN_ID, SESSION_IN_PATH, SESSION_KEY, STARTING_AFTER, STREAM,
 };
 
 /// The document, which needs no secret to be read.
@@ -54,6 +55,25 @@ fn operations() -> Vec<Operation> {
             .answers::<embeddings::Answer>("A vector for each text, in their order")
             .fails(&ASKS_SESSION)
             .fails(&[402, 408, 413, 502]),
+        Operation::post("/v1/responses", "Runs an agent once, and keeps what it says")
+            .with(&[AGENT_ID, AGENT, SESSION_KEY, MODEL, IDEMPOTENCY_KEY, ON_DISCONNECT, REQUEST_ID])
+            .takes::<responses::RequestBody>()
+            .answers::<responses::Answer>("The response, or with `stream` its events as they come")
+            .streams::<responses::Event>()
+            .says(&["x-clawdbot-session-key", "x-clawdbot-run-id"])
+            .fails(&ASKS_SESSION)
+            .fails(&[402, 408, 409, 413, 502]),
+        Operation::get("/v1/responses/{id}", "Says how a response stands, or tells its events, from any place on")
+            .with(&[RESPONSE_ID, STREAM, STARTING_AFTER, REQUEST_ID])
+            .answers::<responses::Answer>("The response, or with `stream` its events")
+            .streams::<responses::Event>()
+            .fails(&ASKS)
+            .fails(&[404]),
+        Operation::post("/v1/responses/{id}/cancel", "Ends a response that goes on in the background")
+            .with(&[RESPONSE_ID, REQUEST_ID])
+            .answers::<responses::Answer>("The response")
+            .fails(&ASKS)
+            .fails(&[404]),
         Operation::get("/v1/runs/{id}/events", "Streams what a kept run says, from any place on")
             .with(&[RUN_ID, STARTING_AFTER, LAST_EVENT_ID, REQUEST_ID])
             .only_streams::<chat::Event>("The run's stream, as it was first sent")

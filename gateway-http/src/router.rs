@@ -7,7 +7,7 @@ use axum::{
     routing::{MethodRouter, get, post},
 };
 
-use crate::{Gateway, chat, embeddings, error::ApiError, models, openapi, probes, runs, sessions, trace};
+use crate::{Gateway, chat, embeddings, error::ApiError, models, openapi, probes, responses, runs, sessions, trace};
 
 /// Every path and who answers it. Each has its rows in the table of [`openapi`] too.
 pub(crate) fn routes() -> Vec<(&'static str, MethodRouter<Gateway>)> {
@@ -16,6 +16,9 @@ pub(crate) fn routes() -> Vec<(&'static str, MethodRouter<Gateway>)> {
         ("/v1/embeddings", post(embeddings::create)),
         ("/v1/models", get(models::list)),
         ("/v1/models/{*id}", get(models::get)),
+        ("/v1/responses", post(responses::create)),
+        ("/v1/responses/{id}", get(responses::get)),
+        ("/v1/responses/{id}/cancel", post(responses::cancel)),
         ("/v1/runs/{id}/events", get(runs::events)),
         ("/v1/runs/{id}/cancel", post(runs::cancel)),
         ("/v1/sessions", get(sessions::list)),

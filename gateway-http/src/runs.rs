@@ -24,7 +24,7 @@ const STARTING_AFTER: &str = "starting_after";
 const LAST_EVENT_ID: &str = "Last-Event-ID";
 
 /// The id that stands in a path.
-pub(crate) struct RunId(String);
+pub(crate) struct RunId(pub(crate) String);
 
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "CancelledRun")]
@@ -51,7 +51,7 @@ pub(crate) async fn events(
         let format = match Annotation::read(&accepted.annotation) {
             Some(Annotation::Chat(chat)) => Chunks::of(&run_id, &chat),
             // It was asked for in another way, and is told of nowhere but there.
-            None => return Err(ApiError::run_not_found(&run_id)),
+            Some(Annotation::Response(_)) | None => return Err(ApiError::run_not_found(&run_id)),
         };
         let mut response = gateway.stream(events, format, sse).await?;
         let session_key = caller.namespace().view(&accepted.session_key);

@@ -75,13 +75,22 @@ impl Gateway {
     /// Opens the stream once the run has begun, so that a run which cannot begin gets a status of its own. A client that
     /// has had a part of the stream gets the rest of it, whatever that is.
     pub(crate) async fn stream(&self, events: Events, format: impl Format, sse: Sse) -> Result<Response, ApiError> {
-        // A token of its own, so that streams do not share a lock.
-        let cut = self.inner.cut.child_token();
-        let mut answer = Answer::new(events, format, sse, self.settings().limits.keep_alive, cut);
+        let mut answer = self.answer_with(events, format, sse);
         let opening = tokio::time::timeout(HEAD_WAIT, answer.begin()).await;
         // A run that waits for longer begins in the open stream.
         opening.unwrap_or(Ok(()))?;
         Ok(answer.into_response())
+    }
+
+    /// Opens the stream at once: whatever the run comes to, the stream tells of it.
+    pub(crate) fn open_stream(&self, events: Events, format: impl Format, sse: Sse) -> Response {
+        self.answer_with(events, format, sse).into_response()
+    }
+
+    fn answer_with<F: Format>(&self, events: Events, format: F, sse: Sse) -> Answer<F> {
+        // A token of its own, so that streams do not share a lock.
+        let cut = self.inner.cut.child_token();
+        Answer::new(events, format, sse, self.settings().limits.keep_alive, cut)
     }
 }
 

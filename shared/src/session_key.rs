@@ -54,6 +54,21 @@ impl SessionKey {
         checked(namespace.key(&format!("agent:{agent_id}:openai-conversation:{conversation}")))
     }
 
+    /// The key of a user's conversation through the Responses API: `agent:<id>:openresponses-user:<user, lower case>`.
+    pub fn for_responses_user(
+        namespace: &Namespace,
+        agent_id: &AgentId,
+        user: &str,
+    ) -> Result<Self, InvalidSessionKey> {
+        let user = non_empty(user)?.to_lowercase();
+        checked(namespace.key(&format!("agent:{agent_id}:openresponses-user:{user}")))
+    }
+
+    /// The key of a conversation that begins with a response: `agent:<id>:openresponses:<uuid>`.
+    pub fn for_response(namespace: &Namespace, agent_id: &AgentId, id: Uuid) -> Self {
+        Self(namespace.key(&format!("agent:{agent_id}:openresponses:{id}")))
+    }
+
     /// A key that the client gives in full. A bare one becomes `agent:<default agent>:<key>`; the namespaces of the
     /// gateway's own sessions are refused. Only in the main namespace may the key name another one.
     pub fn from_client(namespace: &Namespace, text: &str, default_agent: &AgentId) -> Result<Self, InvalidSessionKey> {
@@ -70,6 +85,11 @@ impl SessionKey {
             Some(reserved) => Err(InvalidSessionKey::Reserved(reserved)),
             None => checked(namespace.key(&key)),
         }
+    }
+
+    /// A key as the session store or a runner gave it back.
+    pub fn of_store(key: String) -> Self {
+        Self(key)
     }
 
     /// The agent that the key names.

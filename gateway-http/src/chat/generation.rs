@@ -19,9 +19,9 @@ const MAX_TOP_LOGPROBS: u32 = 20;
 /// How much may be added to a token's logit, or taken from it.
 const MAX_BIAS: f64 = 100.0;
 /// How much a model may be asked to think.
-pub(super) const EFFORTS: &[&str] = &["none", "minimal", "low", "medium", "high", "xhigh", "max"];
+pub(crate) const EFFORTS: &[&str] = &["none", "minimal", "low", "medium", "high", "xhigh", "max"];
 /// How long-winded it may be asked to be.
-pub(super) const VERBOSITIES: &[&str] = &["low", "medium", "high"];
+pub(crate) const VERBOSITIES: &[&str] = &["low", "medium", "high"];
 
 /// What ends the answer, as it is written.
 #[derive(Deserialize, schemars::JsonSchema)]
@@ -51,7 +51,7 @@ struct WireSchema {
 }
 
 /// Refuses a number outside its range.
-pub(super) fn within(field: &str, value: Option<f64>, range: RangeInclusive<f64>) -> Result<Option<f64>, ApiError> {
+pub(crate) fn within(field: &str, value: Option<f64>, range: RangeInclusive<f64>) -> Result<Option<f64>, ApiError> {
     match value {
         Some(number) if !range.contains(&number) => {
             let reason = format!("must be from {} to {}", range.start(), range.end());
@@ -62,12 +62,12 @@ pub(super) fn within(field: &str, value: Option<f64>, range: RangeInclusive<f64>
 }
 
 /// Refuses zero.
-pub(super) fn positive(field: &str, value: Option<u32>) -> Result<Option<u32>, ApiError> {
+pub(crate) fn positive(field: &str, value: Option<u32>) -> Result<Option<u32>, ApiError> {
     if value == Some(0) { Err(ApiError::invalid_value(field, "must be at least 1")) } else { Ok(value) }
 }
 
 /// Refuses a word that is none of `known`; empty when none is given.
-pub(super) fn word(field: &str, value: Option<String>, known: &[&str]) -> Result<String, ApiError> {
+pub(crate) fn word(field: &str, value: Option<String>, known: &[&str]) -> Result<String, ApiError> {
     match value {
         Some(word) if !known.contains(&word.as_str()) => {
             Err(ApiError::invalid_value(field, &format!("`{word}` is none of {}", known.join(", "))))

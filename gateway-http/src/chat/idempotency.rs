@@ -14,11 +14,11 @@ const MAX_BYTES: usize = 255;
 
 /// What a client calls a request that it may make again.
 #[derive(Debug)]
-pub(super) struct IdempotencyKey<'a>(&'a str);
+pub(crate) struct IdempotencyKey<'a>(&'a str);
 
 impl<'a> IdempotencyKey<'a> {
     /// The key in the headers, if there is one.
-    pub(super) fn of(headers: &'a HeaderMap) -> Result<Option<Self>, ApiError> {
+    pub(crate) fn of(headers: &'a HeaderMap) -> Result<Option<Self>, ApiError> {
         let Some(value) = headers.get(NAME) else { return Ok(None) };
         match value.to_str().map(str::trim) {
             Ok(key) if (1..=MAX_BYTES).contains(&key.len()) => Ok(Some(Self(key))),
@@ -27,7 +27,7 @@ impl<'a> IdempotencyKey<'a> {
     }
 
     /// The id of the run that the key stands for, which nobody in another namespace can come to.
-    pub(super) fn run_id(&self, namespace: &Namespace) -> Uuid {
+    pub(crate) fn run_id(&self, namespace: &Namespace) -> Uuid {
         let mut hash = Sha256::new();
         hash.update(namespace.as_str());
         // A namespace's name has no colon.
@@ -40,7 +40,7 @@ impl<'a> IdempotencyKey<'a> {
 }
 
 /// Tells a request from another with the same key.
-pub(super) fn fingerprint(body: &[u8], target: &Target, model: &str, shown: Shown) -> Bytes {
+pub(crate) fn fingerprint(body: &[u8], target: &Target, model: &str, shown: Shown) -> Bytes {
     let mut hash = Sha256::new();
     for part in [target.agent_id.as_str(), target.session_key.as_str(), model] {
         hash.update(part);

@@ -12,14 +12,14 @@ const MAX_NAME_CHARS: usize = 64;
 
 /// A request's messages by what they are for.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Messages {
+pub(crate) struct Messages {
     /// The system and developer messages, wherever they stood.
-    pub(super) instructions: Vec<Message>,
+    pub(crate) instructions: Vec<Message>,
     /// Everything up to the last assistant message. Only a session without a transcript takes it over: any other knows
     /// it already.
-    pub(super) history: Vec<Message>,
+    pub(crate) history: Vec<Message>,
     /// What follows.
-    pub(super) input: Vec<Message>,
+    pub(crate) input: Vec<Message>,
 }
 
 /// A message as it is written.
@@ -68,11 +68,19 @@ struct WireFunctionCall {
 impl Messages {
     /// Fails when there is nothing to answer. Messages that say nothing are left out.
     pub(super) fn sort(messages: impl Iterator<Item = WireMessage>) -> Result<Self, ApiError> {
-        let mut sorted = Self::default();
-        let mut spoken = Vec::with_capacity(messages.size_hint().0);
         let mut functions = Functions::default();
-        for (index, message) in messages.enumerate() {
-            let message = message.check(&format!("messages[{index}]"), &mut functions)?;
+        let checked = messages
+            .enumerate()
+            .map(|(index, message)| message.check(&format!("messages[{index}]"), &mut functions))
+            .collect::<Result<Vec<_>, _>>()?;
+        Self::of(checked, "messages")
+    }
+
+    /// The same of messages that are checked; `param` is where they stand in the request.
+    pub(crate) fn of(messages: Vec<Message>, param: &str) -> Result<Self, ApiError> {
+        let mut sorted = Self::default();
+        let mut spoken = Vec::with_capacity(messages.len());
+        for message in messages {
             match message.role() {
                 _ if says_nothing(&message) => {}
                 Role::System | Role::Developer => sorted.instructions.push(message),
@@ -80,7 +88,7 @@ impl Messages {
             }
         }
         if spoken.is_empty() {
-            return Err(ApiError::invalid_value("messages", "there is no message to answer"));
+            return Err(ApiError::invalid_value(param, "there is no message to answer"));
         }
         let last_answer = spoken.iter().rposition(|message| message.role() == Role::Assistant);
         sorted.input = spoken.split_off(last_answer.map_or(0, |index| index + 1));

@@ -13,15 +13,15 @@ const MAX_KEY_CHARS: usize = 64;
 const MAX_VALUE_CHARS: usize = 512;
 
 /// Labels as they are written: an object of texts.
-pub(super) type WireMetadata = Object<BTreeMap<String, String>>;
+pub(crate) type WireMetadata = Object<BTreeMap<String, String>>;
 
 /// A request's labels.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Metadata(BTreeMap<String, String>);
+pub(crate) struct Metadata(BTreeMap<String, String>);
 
 impl Metadata {
     /// Refuses more, and longer, than the API takes.
-    pub(super) fn check(Object(pairs): WireMetadata) -> Result<Self, ApiError> {
+    pub(crate) fn check(Object(pairs): WireMetadata) -> Result<Self, ApiError> {
         let invalid = |reason: String| Err(ApiError::invalid_value("metadata", &reason));
         if pairs.len() > MAX_PAIRS {
             return invalid(format!("at most {MAX_PAIRS} pairs may be given"));
@@ -38,7 +38,7 @@ impl Metadata {
     }
 
     /// Labels the span.
-    pub(super) fn record(self, span: &Span) {
+    pub(crate) fn record(self, span: &Span) {
         for (key, value) in self.0 {
             telemetry::label(span, format!("openai.metadata.{key}"), value);
         }

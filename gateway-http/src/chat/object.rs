@@ -8,7 +8,7 @@ use serde::{
 };
 
 /// A value that is written as an object.
-pub(super) struct Object<T>(pub(super) T);
+pub(crate) struct Object<T>(pub(crate) T);
 
 struct ObjectVisitor<T>(PhantomData<T>);
 

@@ -11,9 +11,9 @@ use super::object::Object;
 use crate::error::ApiError;
 
 /// The most tools that a request may offer.
-const MAX_TOOLS: usize = 128;
+pub(crate) const MAX_TOOLS: usize = 128;
 const MAX_NAME_BYTES: usize = 64;
-pub(super) const INVALID_NAME: &str = "expected 1 to 64 letters, digits, underscores and dashes";
+pub(crate) const INVALID_NAME: &str = "expected 1 to 64 letters, digits, underscores and dashes";
 
 /// A tool as it is written.
 #[derive(Deserialize, JsonSchema)]
@@ -74,7 +74,7 @@ struct AllowedTool {
 }
 
 /// Whether this can be the name of a tool, or of a schema.
-pub(super) fn is_name(name: &str) -> bool {
+pub(crate) fn is_name(name: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
     (1..=MAX_NAME_BYTES).contains(&name.len()) && name.bytes().all(is_allowed)
 }

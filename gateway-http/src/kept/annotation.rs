@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::chat::Shown;
+use crate::{chat::Shown, responses::ResponseAnnotation};
 
 /// The API that a run was asked for through, and what shapes its answer there.
 #[derive(Debug, Deserialize, Serialize)]
@@ -10,6 +10,8 @@ use crate::chat::Shown;
 pub(crate) enum Annotation {
     /// `POST /v1/chat/completions`.
     Chat(ChatAnnotation),
+    /// `POST /v1/responses`.
+    Response(ResponseAnnotation),
 }
 
 /// What shapes the chunks of a chat completion.

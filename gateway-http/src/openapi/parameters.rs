@@ -67,6 +67,13 @@ pub(super) const RUN_ID: Parameter = path(
     "The run's id, which its answer has in `x-clawdbot-run-id`",
     || json!({"type": "string", "minLength": 1, "maxLength": 128, "examples": ["chatcmpl_1"]}),
 );
+pub(super) const RESPONSE_ID: Parameter = path(
+    "id",
+    "The response's id",
+    || json!({"type": "string", "minLength": 1, "maxLength": 128, "examples": ["resp_1"]}),
+);
+pub(super) const STREAM: Parameter =
+    query("stream", "Whether the events are wanted", || json!({"type": "boolean", "default": false}));
 pub(super) const STARTING_AFTER: Parameter = query(
     "starting_after",
     "The number of the last event that the client has",

@@ -37,7 +37,7 @@ impl Store {
         self.answer(self.client.clone().list_sessions(request), ApiError::of_store_list).await
     }
 
-    pub(super) async fn messages(&self, request: ListMessagesRequest) -> Result<ListMessagesResponse, ApiError> {
+    pub(crate) async fn messages(&self, request: ListMessagesRequest) -> Result<ListMessagesResponse, ApiError> {
         self.answer(self.client.clone().list_messages(request), ApiError::of_store).await
     }
 

@@ -29,6 +29,7 @@ mod visible_events;
 mod conversations;
 mod idempotency;
 mod ownership;
+mod responses;
 mod resume;
 mod session_changes;
 mod sessions;

@@ -112,6 +112,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting::new("gateway.http.endpoints.chatCompletions.images.timeoutMs", Kind::Integer, "10000", "time to fetch a picture"),
     Setting::new("gateway.http.endpoints.chatCompletions.maxImageParts", Kind::Integer, "8", "pictures that a model is shown at most; more new ones are refused, of earlier ones the newest are shown"),
     Setting::new("gateway.http.endpoints.chatCompletions.maxTotalImageBytes", Kind::Integer, "20971520", "bytes that they may have together, likewise"),
+    Setting::new("gateway.http.endpoints.responses.enabled", Kind::Boolean, "true", "whether `/v1/responses` is served"),
     Setting::new("gateway.http.endpoints.embeddings.enabled", Kind::Boolean, "true", "whether `/v1/embeddings` is served"),
     Setting::new("gateway.http.endpoints.embeddings.maxInputs", Kind::Integer, "128", "texts of one request"),
     Setting::new("gateway.http.endpoints.embeddings.maxInputChars", Kind::Integer, "8192", "characters of one text"),

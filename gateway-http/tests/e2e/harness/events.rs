@@ -91,7 +91,7 @@ impl EventStream {
 }
 
 impl Events {
-    /// Adds an event as it stands on the wire. Only `id` and `data` fields and comments are ever sent.
+    /// Adds an event as it stands on the wire. Only `id`, `event` and `data` fields and comments are ever sent.
     fn add(&mut self, event: &str) {
         if !event.starts_with(':') {
             self.wire.push(event.to_owned());
@@ -102,7 +102,8 @@ impl Events {
             } else if let Some(comment) = line.strip_prefix(':') {
                 self.comments.push(comment.to_owned());
             } else {
-                assert!(line.starts_with("id: "), "neither a field that we send nor a comment: {line:?}");
+                let is_known = line.starts_with("id: ") || line.starts_with("event: ");
+                assert!(is_known, "neither a field that we send nor a comment: {line:?}");
             }
         }
     }

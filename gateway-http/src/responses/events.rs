@@ -1,0 +1,221 @@
+//! The typed events of a streamed response.
+
+use bytes::{BufMut, BytesMut};
+use proto::agent::v1::{Accepted, run_event::Kind};
+use serde::Serialize;
+
+use super::{
+    guard::CancelGuard,
+    object::Progress,
+    output::{Change, Content, Item, Message},
+};
+use crate::{
+    error::ApiError,
+    kept::Annotation,
+    stream::{Format, Sse, json},
+};
+
+/// Writes a run's events as those of a response.
+pub(super) struct ResponseEvents {
+    progress: Progress,
+    has_begun: bool,
+    /// Stops the run when its client hangs up, unless it is to go on.
+    guard: Option<CancelGuard>,
+}
+
+#[derive(Serialize)]
+struct OfResponse<T> {
+    response: T,
+}
+
+#[derive(Serialize)]
+struct OfItem<'a> {
+    output_index: usize,
+    item: &'a Item,
+}
+
+#[derive(Serialize)]
+struct OfPart<'a> {
+    item_id: &'a str,
+    output_index: usize,
+    content_index: usize,
+    part: &'a Content,
+}
+
+#[derive(Serialize)]
+struct OfText<'a> {
+    item_id: &'a str,
+    output_index: usize,
+    content_index: usize,
+    #[serde(flatten)]
+    text: Text<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Text<'a> {
+    Delta { delta: &'a str },
+    TextDelta { delta: &'a str, logprobs: [(); 0] },
+    TextDone { text: &'a str, logprobs: [(); 0] },
+    RefusalDone { refusal: &'a str },
+}
+
+#[derive(Serialize)]
+struct OfArguments<'a> {
+    item_id: &'a str,
+    output_index: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delta: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    arguments: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct OfError<'a> {
+    code: &'a str,
+    message: &'a str,
+    param: Option<()>,
+}
+
+impl ResponseEvents {
+    pub(super) fn new(progress: Progress, guard: Option<CancelGuard>) -> Self {
+        Self { progress, has_begun: false, guard }
+    }
+
+    /// The first event, which says what was asked for.
+    fn begin(&mut self, sse: &mut Sse) {
+        if !self.has_begun {
+            self.has_begun = true;
+            write(sse, "response.created", &OfResponse { response: self.progress.object() });
+            if self.progress.annotation.background {
+                write(sse, "response.queued", &OfResponse { response: self.progress.object() });
+            }
+        }
+    }
+
+    /// What was noted when the run was begun goes before what is asked for now.
+    fn accept(&mut self, accepted: &Accepted) {
+        if let Some(Annotation::Response(annotation)) = Annotation::read(&accepted.annotation) {
+            self.progress.annotation = annotation;
+        }
+    }
+
+    fn end(&mut self, sse: &mut Sse) {
+        if let Some(guard) = self.guard.take() {
+            guard.disarm();
+        }
+        let name = match self.progress.status() {
+            "completed" => "response.completed",
+            "incomplete" => "response.incomplete",
+            _ => "response.failed",
+        };
+        write(sse, name, &OfResponse { response: self.progress.object() });
+        sse.event(|buffer, _| buffer.put_slice(DONE));
+    }
+}
+
+const DONE: &[u8] = b"data: [DONE]\n\n";
+
+impl Format for ResponseEvents {
+    fn take(&mut self, event: Kind, sse: &mut Sse) {
+        if let Kind::Accepted(accepted) = &event {
+            self.accept(accepted);
+            return self.begin(sse);
+        }
+        self.begin(sse);
+        let has_started = matches!(event, Kind::Started(_));
+        self.progress.take(event, &mut |change| tell(sse, &change));
+        if has_started {
+            write(sse, "response.in_progress", &OfResponse { response: self.progress.object() });
+        }
+        if self.progress.is_over() {
+            self.end(sse);
+        }
+    }
+
+    fn fail(&mut self, error: &ApiError, sse: &mut Sse) {
+        self.begin(sse);
+        self.progress.fail(error.clone(), &mut |change| tell(sse, &change));
+        self.end(sse);
+    }
+
+    fn break_off(&mut self, error: &ApiError, sse: &mut Sse) {
+        sse.aside(|buffer| {
+            let body = OfError { code: error.code(), message: error.message(), param: None };
+            put(buffer, "error", None, &body);
+            buffer.put_slice(DONE);
+        });
+    }
+}
+
+fn of_text<'a>(output_index: usize, content_index: usize, message: &'a Message, text: Text<'a>) -> OfText<'a> {
+    OfText { item_id: &message.id, output_index, content_index, text }
+}
+
+/// Writes what a change is to a client.
+fn tell(sse: &mut Sse, change: &Change<'_>) {
+    match *change {
+        Change::ItemAdded(index, item) => {
+            write(sse, "response.output_item.added", &OfItem { output_index: index, item });
+        }
+        Change::PartAdded(index, part, message) => {
+            let body =
+                OfPart { item_id: &message.id, output_index: index, content_index: part, part: &message.content[part] };
+            write(sse, "response.content_part.added", &body);
+        }
+        Change::TextDelta(index, part, message, delta) => {
+            let text = Text::TextDelta { delta, logprobs: [] };
+            write(sse, "response.output_text.delta", &of_text(index, part, message, text));
+        }
+        Change::RefusalDelta(index, part, message, delta) => {
+            write(sse, "response.refusal.delta", &of_text(index, part, message, Text::Delta { delta }));
+        }
+        Change::ArgumentsDelta(index, call, delta) => {
+            let body = OfArguments { item_id: &call.id, output_index: index, delta: Some(delta), arguments: None };
+            write(sse, "response.function_call_arguments.delta", &body);
+        }
+        Change::PartDone(index, part, message) => {
+            let content = &message.content[part];
+            match content {
+                Content::OutputText { text, .. } => {
+                    let text = Text::TextDone { text, logprobs: [] };
+                    write(sse, "response.output_text.done", &of_text(index, part, message, text));
+                }
+                Content::Refusal { refusal } => {
+                    let text = Text::RefusalDone { refusal };
+                    write(sse, "response.refusal.done", &of_text(index, part, message, text));
+                }
+            }
+            let body = OfPart { item_id: &message.id, output_index: index, content_index: part, part: content };
+            write(sse, "response.content_part.done", &body);
+        }
+        Change::ArgumentsDone(index, call) => {
+            let arguments = Some(call.arguments.as_str());
+            let body = OfArguments { item_id: &call.id, output_index: index, delta: None, arguments };
+            write(sse, "response.function_call_arguments.done", &body);
+        }
+        Change::ItemDone(index, item) => {
+            write(sse, "response.output_item.done", &OfItem { output_index: index, item });
+        }
+    }
+}
+
+/// One event; the API counts them from 0.
+fn write(sse: &mut Sse, name: &str, body: &impl Serialize) {
+    sse.event(|buffer, number| put(buffer, name, Some(number - 1), body));
+}
+
+/// The event's name is in its data too, before the fields of its body, which is an object that has some.
+fn put(buffer: &mut BytesMut, name: &str, sequence_number: Option<u64>, body: &impl Serialize) {
+    for piece in ["event: ", name, "\ndata: {\"type\":\"", name, "\""] {
+        buffer.put_slice(piece.as_bytes());
+    }
+    if let Some(number) = sequence_number {
+        buffer.put_slice(b",\"sequence_number\":");
+        json(buffer, &number);
+    }
+    let start = buffer.len();
+    json(buffer, body);
+    buffer[start] = b',';
+    buffer.put_slice(b"\n\n");
+}
