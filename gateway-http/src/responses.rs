@@ -253,32 +253,24 @@ impl Gateway {
 
 /// Waits until a run is taken on.
 async fn begun(mut events: Events, progress: Progress) -> Result<Progress, ApiError> {
-    match events.next().await? {
-        Kind::Failed(failed) => Err(failed.into()),
-        event => Ok(taken(progress, event)),
-    }
+    taken(progress, events.next().await?)
 }
 
 /// Waits until a run is over; an error if it fails.
 async fn finished(mut events: Events, mut progress: Progress) -> Result<Progress, ApiError> {
     while !progress.is_over() {
-        match events.next().await? {
-            Kind::Failed(failed) => return Err(failed.into()),
-            event => progress = taken(progress, event),
-        }
+        progress = taken(progress, events.next().await?)?;
     }
     Ok(progress)
 }
 
-/// What was noted when the run was begun goes before what is asked for now.
-fn taken(mut progress: Progress, event: Kind) -> Progress {
-    if let Kind::Accepted(accepted) = &event
-        && let Some(Annotation::Response(annotation)) = Annotation::read(&accepted.annotation)
-    {
-        progress.annotation = annotation;
+/// Takes an event in, unless it is a failure.
+fn taken(mut progress: Progress, event: Kind) -> Result<Progress, ApiError> {
+    if let Kind::Failed(failed) = event {
+        return Err(failed.into());
     }
     progress.take(event, &mut |_| {});
-    progress
+    Ok(progress)
 }
 
 fn answer(progress: &Progress) -> Response {

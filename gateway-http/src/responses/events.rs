@@ -1,7 +1,7 @@
 //! The typed events of a streamed response.
 
 use bytes::{BufMut, BytesMut};
-use proto::agent::v1::{Accepted, run_event::Kind};
+use proto::agent::v1::run_event::Kind;
 use serde::Serialize;
 
 use super::{
@@ -11,7 +11,6 @@ use super::{
 };
 use crate::{
     error::ApiError,
-    kept::Annotation,
     stream::{Format, Sse, json},
 };
 
@@ -54,10 +53,10 @@ struct OfText<'a> {
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Text<'a> {
-    Delta { delta: &'a str },
-    TextDelta { delta: &'a str, logprobs: [(); 0] },
-    TextDone { text: &'a str, logprobs: [(); 0] },
-    RefusalDone { refusal: &'a str },
+    Said { delta: &'a str, logprobs: [(); 0] },
+    Refused { delta: &'a str },
+    AllSaid { text: &'a str, logprobs: [(); 0] },
+    AllRefused { refusal: &'a str },
 }
 
 #[derive(Serialize)]
@@ -93,13 +92,6 @@ impl ResponseEvents {
         }
     }
 
-    /// What was noted when the run was begun goes before what is asked for now.
-    fn accept(&mut self, accepted: &Accepted) {
-        if let Some(Annotation::Response(annotation)) = Annotation::read(&accepted.annotation) {
-            self.progress.annotation = annotation;
-        }
-    }
-
     fn end(&mut self, sse: &mut Sse) {
         if let Some(guard) = self.guard.take() {
             guard.disarm();
@@ -118,13 +110,14 @@ const DONE: &[u8] = b"data: [DONE]\n\n";
 
 impl Format for ResponseEvents {
     fn take(&mut self, event: Kind, sse: &mut Sse) {
-        if let Kind::Accepted(accepted) = &event {
-            self.accept(accepted);
-            return self.begin(sse);
+        let (is_first, has_started) = (matches!(event, Kind::Accepted(_)), matches!(event, Kind::Started(_)));
+        if !is_first {
+            self.begin(sse);
         }
-        self.begin(sse);
-        let has_started = matches!(event, Kind::Started(_));
         self.progress.take(event, &mut |change| tell(sse, &change));
+        if is_first {
+            self.begin(sse);
+        }
         if has_started {
             write(sse, "response.in_progress", &OfResponse { response: self.progress.object() });
         }
@@ -164,11 +157,11 @@ fn tell(sse: &mut Sse, change: &Change<'_>) {
             write(sse, "response.content_part.added", &body);
         }
         Change::TextDelta(index, part, message, delta) => {
-            let text = Text::TextDelta { delta, logprobs: [] };
+            let text = Text::Said { delta, logprobs: [] };
             write(sse, "response.output_text.delta", &of_text(index, part, message, text));
         }
         Change::RefusalDelta(index, part, message, delta) => {
-            write(sse, "response.refusal.delta", &of_text(index, part, message, Text::Delta { delta }));
+            write(sse, "response.refusal.delta", &of_text(index, part, message, Text::Refused { delta }));
         }
         Change::ArgumentsDelta(index, call, delta) => {
             let body = OfArguments { item_id: &call.id, output_index: index, delta: Some(delta), arguments: None };
@@ -178,11 +171,11 @@ fn tell(sse: &mut Sse, change: &Change<'_>) {
             let content = &message.content[part];
             match content {
                 Content::OutputText { text, .. } => {
-                    let text = Text::TextDone { text, logprobs: [] };
+                    let text = Text::AllSaid { text, logprobs: [] };
                     write(sse, "response.output_text.done", &of_text(index, part, message, text));
                 }
                 Content::Refusal { refusal } => {
-                    let text = Text::RefusalDone { refusal };
+                    let text = Text::AllRefused { refusal };
                     write(sse, "response.refusal.done", &of_text(index, part, message, text));
                 }
             }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::output::{Change, Item, Output};
-use crate::error::ApiError;
+use crate::{error::ApiError, kept::Annotation};
 
 /// What is noted with a kept run, so that every gateway tells of it alike.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -90,6 +90,12 @@ impl Progress {
     /// Takes an event in, and tells what it changes of the output.
     pub(super) fn take(&mut self, event: Kind, tell: &mut impl FnMut(Change<'_>)) {
         match event {
+            // What was noted when the run was begun goes before what is asked for now.
+            Kind::Accepted(accepted) => {
+                if let Some(Annotation::Response(annotation)) = Annotation::read(&accepted.annotation) {
+                    self.annotation = annotation;
+                }
+            }
             Kind::Started(_) => self.state = State::InProgress,
             Kind::Finished(finished) => {
                 self.output.end(incomplete(&finished).is_none(), tell);
@@ -106,8 +112,7 @@ impl Progress {
             | Kind::ReasoningDelta(_)
             | Kind::LogprobsDelta(_)
             | Kind::ToolFinished(_)
-            | Kind::Usage(_)
-            | Kind::Accepted(_) => self.output.take(event, tell),
+            | Kind::Usage(_) => self.output.take(event, tell),
         }
     }
 
