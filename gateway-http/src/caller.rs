@@ -7,19 +7,66 @@ use http::request::Parts;
 use shared::{AgentId, Namespace, SessionKey};
 use tracing::Span;
 
-use crate::{Gateway, directory::Agents, error::ApiError};
+use crate::{
+    Gateway, Settings,
+    address::{Block, Source},
+    directory::Agents,
+    error::ApiError,
+    limits::{CallerLimits, Holder, RateReport},
+};
 
 /// Someone who showed a secret of the gateway; by default the main caller, who sees every session and asks every agent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Caller {
     namespace: Namespace,
     agents: Option<Arc<[AgentId]>>,
+    /// What the caller may take of the gateway, where it has limits of its own.
+    limits: Option<CallerLimits>,
+    door: Door,
+}
+
+/// How the caller came in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Door {
+    /// With a secret, or the word of a proxy.
+    #[default]
+    Known,
+    /// From an address, without either.
+    Anonymous(Option<Block>),
 }
 
 impl Caller {
     /// The bearer of a named token, whose sessions are in the namespace of that name; with `agents` limited to these.
     pub(crate) fn named(namespace: Namespace, agents: Option<Vec<AgentId>>) -> Self {
-        Self { namespace, agents: agents.map(Arc::from) }
+        Self { namespace, agents: agents.map(Arc::from), ..Self::default() }
+    }
+
+    /// A main caller who needed no secret.
+    pub(crate) fn anonymous(block: Option<Block>) -> Self {
+        Self { door: Door::Anonymous(block), ..Self::default() }
+    }
+
+    /// The same with limits of its own.
+    pub(crate) fn with_limits(self, limits: CallerLimits) -> Self {
+        Self { limits: Some(limits), ..self }
+    }
+
+    /// What the caller may take of the gateway.
+    pub(crate) fn limits(&self, settings: &Settings) -> CallerLimits {
+        self.limits.unwrap_or(settings.limits.callers)
+    }
+
+    /// With whom the caller's use of the gateway is counted.
+    pub(crate) fn holder(&self) -> Holder {
+        match self.door {
+            Door::Known => Holder::Token(self.namespace.clone()),
+            Door::Anonymous(block) => Holder::Address(block),
+        }
+    }
+
+    /// Whether somebody vouches for the caller.
+    pub(crate) fn is_known(&self) -> bool {
+        self.door == Door::Known
     }
 
     /// Where the caller's own sessions are.
@@ -79,15 +126,19 @@ impl Caller {
     }
 }
 
-/// Every request to an endpoint that takes a [`Caller`] needs a secret. The token's name is put on the request's span.
+/// Every request to an endpoint that takes a [`Caller`] needs a secret, and counts as one of the caller's. The token's
+/// name is put on the request's span.
 impl FromRequestParts<Gateway> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, gateway: &Gateway) -> Result<Self, ApiError> {
-        let caller = gateway.settings().auth.check(&parts.headers)?;
+        let settings = gateway.settings();
+        let source = parts.extensions.get::<Source>().copied().unwrap_or_default();
+        let caller = gateway.authenticate(&parts.headers, source, &settings).await?;
         if !caller.namespace.is_main() {
             Span::current().record("token.name", caller.namespace.as_str());
         }
+        gateway.count_request(&caller, &settings, parts.extensions.get::<RateReport>())?;
         Ok(caller)
     }
 }

@@ -65,6 +65,7 @@ impl Gateway {
         let settings = self.settings();
         let body = body::read(&headers, body, &settings.limits).await?;
         let chat = ChatRequest::parse(&body)?;
+        let permit = self.admit(caller, chat.stream)?;
         let shown = Shown::of(&headers)?;
         let agents = self.inner.directory.agents().await?;
         let idempotency_key = IdempotencyKey::of(&headers)?;
@@ -119,7 +120,7 @@ impl Gateway {
             completion::collect(events, envelope, shown).await?.into_response()
         };
         response.headers_mut().extend(ids);
-        Ok(response)
+        Ok(permit.hold(response))
     }
 }
 

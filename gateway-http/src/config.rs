@@ -1,23 +1,38 @@
 //! What the gateway is told by the configuration.
 
 mod auth;
+mod limits;
+mod proxy;
+mod secrets;
 mod session_header;
+mod tls;
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     time::Duration,
 };
 
-use http::HeaderName;
+use http::{HeaderName, HeaderValue};
 use serde::{Deserialize, Deserializer, de};
 use shared::{
     config::{self, Document},
     transport::Transport,
 };
 
-use crate::{Gateway, Limits, Settings, embeddings, kept::OnDisconnect};
+use crate::{
+    Gateway, Limits, Settings,
+    address::TrustedProxies,
+    embeddings,
+    kept::OnDisconnect,
+    protection::{Cors, Origin, Protection},
+    server::{Tls, TlsFiles},
+};
 use auth::AuthSection;
+use limits::LimitsSection;
 use session_header::SessionHeader;
+use tls::TlsSection;
+
+pub(crate) use secrets::Secrets;
 
 /// The gateway's configuration, read but not yet acted upon.
 #[derive(Debug)]
@@ -26,6 +41,7 @@ pub struct Config {
     pub(crate) settings: Settings,
     /// For one call to the session store.
     pub(crate) store_timeout: Duration,
+    tls: Option<TlsFiles>,
     lacks_a_main_token: bool,
 }
 
@@ -58,9 +74,21 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A setting has a value that cannot be used.
+    #[error("{key}: {reason}")]
+    Value {
+        /// The setting.
+        key: String,
+        /// What is wrong with it.
+        reason: String,
+    },
 }
 
 impl Error {
+    pub(crate) fn value(key: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::Value { key: key.into(), reason: reason.into() }
+    }
+
     /// Whether a token is all that is missing, and only this machine could reach the gateway. Whoever starts such a
     /// gateway may make a token for it.
     pub fn asks_for_a_local_token(&self) -> bool {
@@ -81,28 +109,41 @@ pub(crate) enum Bind {
 }
 
 /// The configuration section `gateway`.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Section {
     port: u16,
     bind: Bind,
     auth: AuthSection,
+    trusted_proxies: TrustedProxies,
+    limits: LimitsSection,
     http: HttpSection,
+    tls: TlsSection,
     drain_ms: u64,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct HttpSection {
     max_body_bytes: usize,
     body_timeout_ms: u64,
+    head_timeout_ms: u64,
     keep_alive_ms: u64,
     on_disconnect: OnDisconnect,
     session_headers: Vec<SessionHeader>,
+    cors: CorsSection,
+    strict_transport_security: String,
     endpoints: Endpoints,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct CorsSection {
+    origins: Vec<Origin>,
+    max_age_seconds: u64,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Endpoints {
     chat_completions: Switch,
@@ -110,13 +151,13 @@ struct Endpoints {
     embeddings: Embeddings,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(default)]
 struct Switch {
     enabled: bool,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Embeddings {
     enabled: bool,
@@ -133,33 +174,16 @@ struct StoreSection {
 }
 
 impl Config {
-    /// Reads the gateway's sections.
+    /// Reads the gateway's sections, and the files of secrets and certificates that they name.
     pub fn load(document: &Document) -> Result<Self, Error> {
         let section: Section = document.section("gateway")?;
-        let listen = SocketAddr::new(section.bind.address(), section.port);
-        let lacks_a_main_token = section.auth.lacks_a_main_token();
-        let auth = section.auth.build(listen)?;
         let store: StoreSection = document.section("services.sessionStore")?;
-        let http = section.http;
-        let limits = Limits {
-            max_body_bytes: http.max_body_bytes,
-            body_timeout: Duration::from_millis(http.body_timeout_ms),
-            keep_alive: Duration::from_millis(http.keep_alive_ms.max(1)),
-            drain: Duration::from_millis(section.drain_ms),
-        };
         Ok(Self {
-            listen,
-            settings: Settings {
-                auth,
-                limits,
-                serves_chat_completions: http.endpoints.chat_completions.enabled,
-                serves_responses: http.endpoints.responses.enabled,
-                on_disconnect: http.on_disconnect,
-                embeddings: http.endpoints.embeddings.limits(),
-                session_headers: http.session_headers.into_iter().map(HeaderName::from).collect(),
-            },
+            listen: section.listen(),
+            tls: section.tls.files(document.state_dir())?,
             store_timeout: Duration::from_millis(store.call_timeout_ms),
-            lacks_a_main_token,
+            lacks_a_main_token: section.auth.lacks_a_main_token(),
+            settings: section.settings()?,
         })
     }
 
@@ -174,9 +198,70 @@ impl Config {
         self.lacks_a_main_token && self.listen.ip().is_loopback()
     }
 
-    /// Makes the gateway; `runner` and `store` are the ways to the agent runner and to the session store.
-    pub fn build(self, runner: Transport, store: Transport) -> Gateway {
-        Gateway::new(self, runner, store)
+    /// The scheme of the gateway's URLs.
+    pub fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
+    }
+
+    /// Makes the gateway, and a certificate for it if it is to have one of its own; `runner` and `store` are the ways to
+    /// the agent runner and to the session store.
+    pub fn build(mut self, runner: Transport, store: Transport) -> Result<Gateway, Error> {
+        let tls = self.tls.take().map(|files| Tls::open(files, self.listen.ip())).transpose()?;
+        Ok(Gateway::new(self, tls, runner, store))
+    }
+}
+
+impl Section {
+    fn listen(&self) -> SocketAddr {
+        SocketAddr::new(self.bind.address(), self.port)
+    }
+
+    /// Makes settings of the section, and of what the files of secrets hold now.
+    fn settings(&self) -> Result<Settings, Error> {
+        let Self { http, limits, .. } = self;
+        let callers = limits.callers()?;
+        let mut secrets = Secrets::new(self.clone());
+        let auth = self.auth.build(self.listen(), &self.trusted_proxies, &callers, &mut secrets)?;
+        let limits = Limits {
+            max_body_bytes: http.max_body_bytes,
+            body_timeout: Duration::from_millis(http.body_timeout_ms),
+            keep_alive: Duration::from_millis(http.keep_alive_ms.max(1)),
+            drain: Duration::from_millis(self.drain_ms),
+            max_connections: limits.max_connections,
+            max_header_bytes: limits.max_header_bytes,
+            max_headers: limits.max_headers,
+            head_timeout: Duration::from_millis(http.head_timeout_ms),
+            max_concurrent_requests: limits.max_concurrent_requests,
+            callers,
+            logins: self.auth.login_limits(),
+        };
+        let protection = Protection {
+            proxies: self.trusted_proxies.clone(),
+            cors: Cors::new(http.cors.origins.clone(), http.cors.max_age_seconds),
+            strict_transport_security: http.strict_transport_security()?,
+        };
+        Ok(Settings {
+            auth,
+            secrets,
+            limits,
+            protection,
+            serves_chat_completions: http.endpoints.chat_completions.enabled,
+            serves_responses: http.endpoints.responses.enabled,
+            on_disconnect: http.on_disconnect,
+            embeddings: http.endpoints.embeddings.limits(),
+            session_headers: http.session_headers.iter().cloned().map(HeaderName::from).collect(),
+        })
+    }
+}
+
+impl HttpSection {
+    fn strict_transport_security(&self) -> Result<Option<HeaderValue>, Error> {
+        let text = self.strict_transport_security.trim();
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let refused = |_| Error::value("gateway.http.strictTransportSecurity", "is no value of a header");
+        HeaderValue::from_str(text).map(Some).map_err(refused)
     }
 }
 
@@ -223,7 +308,10 @@ impl Default for Section {
             port: 18789,
             bind: Bind::default(),
             auth: AuthSection::default(),
+            trusted_proxies: TrustedProxies::default(),
+            limits: LimitsSection::default(),
             http: HttpSection::default(),
+            tls: TlsSection::default(),
             drain_ms: 30_000,
         }
     }
@@ -234,11 +322,20 @@ impl Default for HttpSection {
         Self {
             max_body_bytes: 20 * 1024 * 1024,
             body_timeout_ms: 30_000,
+            head_timeout_ms: 30_000,
             keep_alive_ms: 15_000,
             on_disconnect: OnDisconnect::default(),
             session_headers: Vec::new(),
+            cors: CorsSection::default(),
+            strict_transport_security: String::new(),
             endpoints: Endpoints::default(),
         }
+    }
+}
+
+impl Default for CorsSection {
+    fn default() -> Self {
+        Self { origins: Vec::new(), max_age_seconds: 600 }
     }
 }
 
@@ -274,9 +371,11 @@ mod tests {
         check("gateway.drainMs", &drain_ms);
         check("gateway.http.maxBodyBytes", &http.max_body_bytes);
         check("gateway.http.bodyTimeoutMs", &http.body_timeout_ms);
+        check("gateway.http.headTimeoutMs", &http.head_timeout_ms);
         check("gateway.http.keepAliveMs", &http.keep_alive_ms);
         let on_disconnect = config::documented_default("gateway.http.onDisconnect").expect("it has one");
         assert_eq!(serde_json::from_value::<OnDisconnect>(on_disconnect.into()).ok(), Some(http.on_disconnect));
+        check("gateway.http.cors.maxAgeSeconds", &http.cors.max_age_seconds);
         check("gateway.http.endpoints.chatCompletions.enabled", &http.endpoints.chat_completions.enabled);
         check("gateway.http.endpoints.responses.enabled", &http.endpoints.responses.enabled);
         let Embeddings { enabled, max_inputs, max_input_chars, max_total_chars } = http.endpoints.embeddings;

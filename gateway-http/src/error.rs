@@ -1,6 +1,6 @@
 //! Every error that a client can get: the one table of statuses, types and codes.
 
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
 use axum::response::{IntoResponse, Response};
 use http::{
@@ -63,6 +63,11 @@ impl ApiError {
         Self::new(StatusCode::UNAUTHORIZED, "authentication_error", "invalid_api_key", message)
     }
 
+    /// In front of a gateway that leaves logging in to a proxy.
+    pub(crate) fn not_by_proxy(message: &str) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "authentication_error", "invalid_api_key", message)
+    }
+
     /// `param` is where it was asked for.
     pub(crate) fn forbidden(message: impl Into<String>, param: &str) -> Self {
         let error = Self::new(StatusCode::FORBIDDEN, "permission_error", "forbidden", message);
@@ -110,6 +115,10 @@ impl ApiError {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, INVALID_REQUEST, "request_too_large", message)
     }
 
+    pub(crate) fn headers_too_large(message: String) -> Self {
+        Self::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, INVALID_REQUEST, "headers_too_large", message)
+    }
+
     pub(crate) fn request_timeout(limit: Duration) -> Self {
         let message = format!("the request's body did not arrive within {} ms", limit.as_millis());
         Self::new(StatusCode::REQUEST_TIMEOUT, INVALID_REQUEST, "request_timeout", message)
@@ -128,6 +137,21 @@ impl ApiError {
 
     fn overloaded(message: &str) -> Self {
         Self::new(StatusCode::TOO_MANY_REQUESTS, RATE_LIMIT, "overloaded", message).retry_after(DEFAULT_RETRY_AFTER)
+    }
+
+    /// `what` the caller has too many of.
+    pub(crate) fn too_many_at_once(what: &str) -> Self {
+        Self::overloaded(&format!("this caller has as many {what} in flight as it may; wait for one to end"))
+    }
+
+    pub(crate) fn rate_limit_exceeded(per_minute: NonZeroU32, wait: Duration) -> Self {
+        let message = format!("this caller may make {per_minute} requests per minute; slow down");
+        Self::new(StatusCode::TOO_MANY_REQUESTS, RATE_LIMIT, "rate_limit_exceeded", message).retry_after(wait)
+    }
+
+    pub(crate) fn too_many_failed_logins(wait: Duration) -> Self {
+        let message = "too many wrong secrets came from this address; try again later";
+        Self::new(StatusCode::TOO_MANY_REQUESTS, RATE_LIMIT, "too_many_failed_logins", message).retry_after(wait)
     }
 
     fn timeout(message: &str) -> Self {

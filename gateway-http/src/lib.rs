@@ -1,5 +1,6 @@
 //! The OpenAI-compatible front of the agents: HTTP and JSON on one side, gRPC on the other.
 
+mod address;
 mod auth;
 mod body;
 mod brand;
@@ -9,10 +10,13 @@ mod config;
 mod directory;
 mod embeddings;
 mod error;
+mod files;
 mod kept;
+mod limits;
 mod models;
 mod openapi;
 mod probes;
+mod protection;
 mod responses;
 mod router;
 mod run;
@@ -32,9 +36,13 @@ use proto::agent::v1::agent_runner_client::AgentRunnerClient;
 use shared::transport::{MAX_MESSAGE_BYTES, Transport};
 use tokio_util::sync::CancellationToken;
 
-use auth::Auth;
+use auth::{Auth, FailedLogins, LoginLimits};
+use config::Secrets;
 use directory::Directory;
 use kept::OnDisconnect;
+use limits::{CallerLimits, Usages};
+use protection::Protection;
+use server::Tls;
 use sessions::Store;
 
 pub use config::{Config, Error};
@@ -52,6 +60,10 @@ struct Inner {
     runner: AgentRunnerClient<Transport>,
     store: Store,
     directory: Directory,
+    /// With it, clients speak TLS.
+    tls: Option<Tls>,
+    usages: Usages,
+    failed_logins: FailedLogins,
     /// Cancelled when no more requests are taken.
     draining: CancellationToken,
     /// Cancelled when the answers that are still being given must end.
@@ -62,7 +74,10 @@ struct Inner {
 #[derive(Debug)]
 struct Settings {
     auth: Auth,
+    /// The files that `auth` was made of.
+    secrets: Secrets,
     limits: Limits,
+    protection: Protection,
     serves_chat_completions: bool,
     serves_responses: bool,
     on_disconnect: OnDisconnect,
@@ -79,10 +94,21 @@ struct Limits {
     body_timeout: Duration,
     keep_alive: Duration,
     drain: Duration,
+    max_connections: usize,
+    /// Of a request's target and headers.
+    max_header_bytes: usize,
+    max_headers: usize,
+    /// For a request's head to arrive.
+    head_timeout: Duration,
+    /// Over one HTTP/2 connection.
+    max_concurrent_requests: u32,
+    /// Of a caller that has no limits of its own.
+    callers: CallerLimits,
+    logins: LoginLimits,
 }
 
 impl Gateway {
-    fn new(config: Config, runner: Transport, store: Transport) -> Self {
+    fn new(config: Config, tls: Option<Tls>, runner: Transport, store: Transport) -> Self {
         let runner = AgentRunnerClient::new(runner)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
@@ -92,6 +118,9 @@ impl Gateway {
                 directory: Directory::new(runner.clone()),
                 runner,
                 store: Store::new(store, config.store_timeout),
+                tls,
+                usages: Usages::new(),
+                failed_logins: FailedLogins::new(),
                 draining: CancellationToken::new(),
                 cut: CancellationToken::new(),
             }),

@@ -7,7 +7,9 @@ use axum::{
     routing::{MethodRouter, get, post},
 };
 
-use crate::{Gateway, chat, embeddings, error::ApiError, models, openapi, probes, responses, runs, sessions, trace};
+use crate::{
+    Gateway, chat, embeddings, error::ApiError, models, openapi, probes, protection, responses, runs, sessions, trace,
+};
 
 /// Every path and who answers it. Each has its rows in the table of [`openapi`] too.
 pub(crate) fn routes() -> Vec<(&'static str, MethodRouter<Gateway>)> {
@@ -42,6 +44,7 @@ pub(crate) fn router(gateway: Gateway) -> Router {
         .method_not_allowed_fallback(async |request: Request| {
             ApiError::method_not_allowed(request.method().as_str(), request.uri().path())
         })
+        .layer(middleware::from_fn_with_state(gateway.clone(), protection::layer))
         .layer(middleware::from_fn(trace::layer))
         .with_state(gateway)
 }

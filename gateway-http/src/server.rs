@@ -1,31 +1,40 @@
 //! The HTTP server: connections, and how they end.
 
+mod tls;
+
 use std::{
     io,
+    net::SocketAddr,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
+use axum::Router;
 use hyper::service::{Service, service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
     service::TowerToHyperService,
 };
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{Gateway, router::router};
+use crate::{Gateway, Limits, address::Source, router::router};
 
-/// How long a client may take to send a request's head.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+pub(crate) use tls::{Tls, TlsFiles};
+
 /// How long answers that were cut short have to reach their clients.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+/// As many headers hyper takes by itself; for more it needs memory for each request.
+const HYPER_MAX_HEADERS: usize = 100;
 const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(20);
 /// The pause after the system refused a connection, for example for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves HTTP/1.1 and HTTP/2 without TLS until `shutdown` is cancelled. Then no connection is taken any more, and the
+/// Serves HTTP/1.1 and HTTP/2, by TLS if so configured, until `shutdown` is cancelled. Then no connection is taken any more, and the
 /// requests in flight have the drain time to finish. Answers that are still being given after that end with an error.
 pub async fn serve(gateway: Gateway, listener: TcpListener, shutdown: CancellationToken) {
     let connections = TaskTracker::new();
@@ -41,20 +50,32 @@ pub async fn serve(gateway: Gateway, listener: TcpListener, shutdown: Cancellati
         }
         stop_watching.cancel();
     };
-    tokio::join!(serving, gateway.inner.directory.watch(&stop_watching));
+    tokio::join!(serving, gateway.inner.directory.watch(&stop_watching), gateway.watch_files(&stop_watching));
 }
 
 /// Takes connections until `shutdown` is cancelled, then closes the port.
 async fn accept(gateway: &Gateway, listener: TcpListener, connections: &TaskTracker, shutdown: &CancellationToken) {
     let service = TowerToHyperService::new(router(gateway.clone()));
+    let mut is_full = false;
     loop {
         tokio::select! {
             // First, so that whoever comes later is not taken by chance.
             biased;
             () = shutdown.cancelled() => return,
             accepted = listener.accept() => match accepted {
-                Ok((socket, _)) => {
-                    connections.spawn(connection(socket, service.clone(), shutdown.clone()));
+                Ok((socket, peer)) => {
+                    let limits = gateway.settings().limits;
+                    let was_full = is_full;
+                    is_full = connections.len() >= limits.max_connections;
+                    if is_full {
+                        // Closed at once, so that the client can try another gateway. Told once, not for each.
+                        if !was_full {
+                            tracing::warn!(open = connections.len(), "there are too many connections; new ones are closed");
+                        }
+                        continue;
+                    }
+                    let accepted = Accepted { socket, peer, limits };
+                    connections.spawn(accepted.serve(gateway.clone(), service.clone(), shutdown.clone()));
                 }
                 Err(error) => pause_after(&error).await,
             },
@@ -62,30 +83,62 @@ async fn accept(gateway: &Gateway, listener: TcpListener, connections: &TaskTrac
     }
 }
 
-async fn connection<S>(socket: TcpStream, service: TowerToHyperService<S>, shutdown: CancellationToken)
-where
-    S: tower::Service<
-            http::Request<hyper::body::Incoming>,
-            Response = axum::response::Response,
-            Error = std::convert::Infallible,
-        > + Clone
-        + Send
-        + 'static,
-    S::Future: Send,
-{
-    if let Err(error) = socket.set_nodelay(true) {
-        tracing::debug!(%error, "a connection was gone before it began");
-        return;
+/// A connection that was taken.
+struct Accepted {
+    socket: TcpStream,
+    peer: SocketAddr,
+    limits: Limits,
+}
+
+impl Accepted {
+    async fn serve(self, gateway: Gateway, service: TowerToHyperService<Router>, shutdown: CancellationToken) {
+        let Self { socket, peer, limits } = self;
+        if let Err(error) = socket.set_nodelay(true) {
+            tracing::debug!(%error, "a connection was gone before it began");
+            return;
+        }
+        match &gateway.inner.tls {
+            None => connection(socket, peer, limits, service, shutdown).await,
+            Some(tls) => {
+                if let Some(Some(stream)) = shutdown.run_until_cancelled(tls.accept(socket)).await {
+                    connection(stream, peer, limits, service, shutdown).await;
+                }
+            }
+        }
     }
+}
+
+async fn connection<I>(
+    io: I,
+    peer: SocketAddr,
+    limits: Limits,
+    service: TowerToHyperService<Router>,
+    shutdown: CancellationToken,
+) where
+    I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let source = Source::direct(peer);
+    // What is a little too large gets an answer that says so; what is much too large is refused by hyper.
+    let most_bytes = limits.max_header_bytes.saturating_mul(2);
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-    builder.http2().timer(TokioTimer::new()).keep_alive_interval(HTTP2_PING_INTERVAL).adaptive_window(true);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.head_timeout).max_buf_size(most_bytes);
+    if limits.max_headers > HYPER_MAX_HEADERS {
+        builder.http1().max_headers(limits.max_headers.saturating_mul(2));
+    }
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(HTTP2_PING_INTERVAL)
+        .adaptive_window(true)
+        .max_concurrent_streams(limits.max_concurrent_requests)
+        .max_header_list_size(u32::try_from(most_bytes).unwrap_or(u32::MAX));
     let has_begun = AtomicBool::new(false);
-    let service = service_fn(|request| {
+    let service = service_fn(|mut request: http::Request<_>| {
         has_begun.store(true, Ordering::Relaxed);
+        request.extensions_mut().insert(source);
         service.call(request)
     });
-    let connection = builder.serve_connection(TokioIo::new(socket), service);
+    let connection = builder.serve_connection(TokioIo::new(io), service);
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         biased;
@@ -94,7 +147,7 @@ where
             connection.await
         }
         ended = connection.as_mut() => ended,
-        () = never_begins(&has_begun) => return,
+        () = never_begins(&has_begun, limits.head_timeout) => return,
     };
     if let Err(error) = ended {
         tracing::debug!(error, "a connection broke");
@@ -103,8 +156,8 @@ where
 
 /// Becomes ready when a client has connected and not sent a request in time. hyper's own timer starts only once it knows
 /// which version of HTTP the client speaks.
-async fn never_begins(has_begun: &AtomicBool) {
-    tokio::time::sleep(HEAD_TIMEOUT).await;
+async fn never_begins(has_begun: &AtomicBool, head_timeout: Duration) {
+    tokio::time::sleep(head_timeout).await;
     if has_begun.load(Ordering::Relaxed) {
         std::future::pending::<()>().await;
     }

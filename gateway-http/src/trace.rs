@@ -60,6 +60,7 @@ fn span(request: &Request, request_id: &HeaderValue) -> Span {
         http.route = route,
         http.response.status_code = Empty,
         request.id = request_id.to_str().unwrap_or_default(),
+        client.address = Empty,
         token.name = Empty,
         run.id = Empty,
         gen_ai.agent.id = Empty,

@@ -96,7 +96,7 @@ async fn serve(process: &Process) -> anyhow::Result<()> {
     let listener =
         TcpListener::bind(config.listen()).await.with_context(|| format!("cannot listen on {}", config.listen()))?;
     tracing::info!(address = %listener.local_addr()?, "the gateway is listening");
-    let gateway = config.build(runner, store);
+    let gateway = config.build(runner, store)?;
     let of_admin = gateway.clone();
     admin.serves(move || of_admin.readiness());
     let apply = async |document: &Document| {

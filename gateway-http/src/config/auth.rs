@@ -1,37 +1,58 @@
 //! The configuration section `gateway.auth`: the main secret, and the named tokens beside it.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::Deserialize;
 use shared::{AgentId, Namespace};
 
-use super::Error;
-use crate::{auth::Auth, caller::Caller};
+use super::{Error, Secrets, limits::TokenLimits, proxy::TrustedProxySection};
+use crate::{
+    address::TrustedProxies,
+    auth::{Auth, LoginLimits},
+    caller::Caller,
+    limits::CallerLimits,
+};
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
 pub(super) struct AuthSection {
     mode: Option<Mode>,
     token: String,
+    token_file: Option<PathBuf>,
     password: String,
     tokens: Vec<TokenSection>,
+    trusted_proxy: TrustedProxySection,
+    rate_limit: RateLimitSection,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 enum Mode {
     Token,
     Password,
     None,
+    TrustedProxy,
 }
 
 /// One of the named tokens.
-#[derive(Default, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
 struct TokenSection {
     name: String,
     token: String,
+    token_file: Option<PathBuf>,
     agents: Option<Vec<AgentId>>,
+    limits: TokenLimits,
+}
+
+/// How many wrong secrets a client may show.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct RateLimitSection {
+    max_attempts: u32,
+    window_ms: u64,
+    lockout_ms: u64,
+    exempt_loopback: bool,
 }
 
 impl AuthSection {
@@ -43,56 +64,99 @@ impl AuthSection {
 
     /// Whether there is no main secret, and a token would be one.
     pub(super) fn lacks_a_main_token(&self) -> bool {
-        self.mode() == Mode::Token && self.token.trim().is_empty()
+        self.mode() == Mode::Token && self.token.trim().is_empty() && self.token_file.is_none()
     }
 
-    /// Named tokens do without a main secret; then nobody is a main caller.
-    pub(super) fn build(self, listen: SocketAddr) -> Result<Auth, Error> {
+    pub(super) fn login_limits(&self) -> LoginLimits {
+        let RateLimitSection { max_attempts, window_ms, lockout_ms, exempt_loopback } = self.rate_limit;
+        let (window, lockout) = (Duration::from_millis(window_ms), Duration::from_millis(lockout_ms));
+        LoginLimits { max_attempts, window, lockout, exempt_loopback }
+    }
+
+    /// Named tokens do without a main secret; then nobody is a main caller. `general` are the limits of callers that
+    /// have none of their own.
+    pub(super) fn build(
+        &self,
+        listen: SocketAddr,
+        proxies: &TrustedProxies,
+        general: &CallerLimits,
+        secrets: &mut Secrets,
+    ) -> Result<Auth, Error> {
         let (key, variable, main) = match self.mode() {
-            Mode::None => return named(Auth::open(), self.tokens, ""),
-            Mode::Token => ("token", "CLAWDBOT_GATEWAY_TOKEN", self.token.trim()),
-            Mode::Password => ("password", "CLAWDBOT_GATEWAY_PASSWORD", self.password.trim()),
+            Mode::None => return self.named(Auth::open(), "", general, secrets),
+            Mode::TrustedProxy => {
+                self.refuse_secrets()?;
+                return self.trusted_proxy.build(proxies).map(Auth::behind);
+            }
+            Mode::Token => {
+                let token = secrets.read("gateway.auth.token", &self.token, self.token_file.as_deref())?;
+                ("token", "CLAWDBOT_GATEWAY_TOKEN", token)
+            }
+            Mode::Password => ("password", "CLAWDBOT_GATEWAY_PASSWORD", self.password.trim().to_owned()),
         };
-        let auth = match main {
+        let auth = match main.as_str() {
             "" if self.tokens.is_empty() => return Err(Error::NoSecret { key, variable, listen }),
             "" => Auth::default(),
             main => Auth::default().with_key(main, Caller::default()),
         };
-        named(auth, self.tokens, main)
+        self.named(auth, &main, general, secrets)
+    }
+
+    /// Behind a proxy that logs users in, a secret would be a second way in, past the proxy.
+    fn refuse_secrets(&self) -> Result<(), Error> {
+        let set = [
+            ("token", !self.token.trim().is_empty()),
+            ("tokenFile", self.token_file.is_some()),
+            ("password", !self.password.trim().is_empty()),
+            ("tokens", !self.tokens.is_empty()),
+        ];
+        match set.into_iter().find(|(_, is_set)| *is_set) {
+            None => Ok(()),
+            Some((key, _)) => {
+                let reason = "is set, but in the mode `trusted-proxy` nobody shows a secret; leave it out";
+                Err(Error::value(format!("gateway.auth.{key}"), reason))
+            }
+        }
+    }
+
+    /// Adds the named tokens, of which no two may have the same name or secret.
+    fn named(&self, mut auth: Auth, main: &str, general: &CallerLimits, files: &mut Secrets) -> Result<Auth, Error> {
+        let mut names: Vec<Namespace> = Vec::new();
+        let mut secrets: Vec<String> = Vec::new();
+        for (index, section) in self.tokens.iter().enumerate() {
+            let refused = |field, reason: String| Error::Token { index, field, reason };
+            let namespace: Namespace = section.name.parse().map_err(|error| refused("name", format!("{error}")))?;
+            if names.contains(&namespace) {
+                return Err(refused("name", format!("two tokens are called `{namespace}`")));
+            }
+            let key = format!("gateway.auth.tokens[{index}].token");
+            let secret = files.read(&key, &section.token, section.token_file.as_deref())?;
+            if secret.is_empty() {
+                return Err(refused("token", "is empty".to_owned()));
+            }
+            if secret == main {
+                return Err(refused("token", "is the same as the main secret".to_owned()));
+            }
+            if let Some(same) = secrets.iter().position(|other| *other == secret) {
+                return Err(refused("token", format!("is the same as gateway.auth.tokens[{same}].token")));
+            }
+            if section.agents.as_ref().is_some_and(Vec::is_empty) {
+                return Err(refused("agents", "is empty; leave it out to allow every agent".to_owned()));
+            }
+            let caller = Caller::named(namespace.clone(), section.agents.clone());
+            let own = section.limits.over(general).map_err(|reason| refused("limits.requestBurst", reason))?;
+            auth = auth.with_key(&secret, own.map_or_else(|| caller.clone(), |own| caller.clone().with_limits(own)));
+            names.push(namespace);
+            secrets.push(secret);
+        }
+        Ok(auth)
     }
 }
 
-/// Adds the named tokens, of which no two may have the same name or secret.
-fn named(mut auth: Auth, tokens: Vec<TokenSection>, main: &str) -> Result<Auth, Error> {
-    let mut names: Vec<Namespace> = Vec::new();
-    let mut secrets: Vec<String> = Vec::new();
-    for (index, section) in tokens.into_iter().enumerate() {
-        let refused = |field, reason: String| Err(Error::Token { index, field, reason });
-        let namespace: Namespace = match section.name.parse() {
-            Ok(namespace) if names.contains(&namespace) => {
-                return refused("name", format!("two tokens are called `{namespace}`"));
-            }
-            Ok(namespace) => namespace,
-            Err(error) => return refused("name", error.to_string()),
-        };
-        let secret = section.token.trim();
-        if secret.is_empty() {
-            return refused("token", "is empty".to_owned());
-        }
-        if secret == main {
-            return refused("token", "is the same as the main secret".to_owned());
-        }
-        if let Some(same) = secrets.iter().position(|other| other == secret) {
-            return refused("token", format!("is the same as gateway.auth.tokens[{same}].token"));
-        }
-        if section.agents.as_ref().is_some_and(Vec::is_empty) {
-            return refused("agents", "is empty; leave it out to allow every agent".to_owned());
-        }
-        auth = auth.with_key(secret, Caller::named(namespace.clone(), section.agents));
-        names.push(namespace);
-        secrets.push(secret.to_owned());
+impl Default for RateLimitSection {
+    fn default() -> Self {
+        Self { max_attempts: 10, window_ms: 60_000, lockout_ms: 300_000, exempt_loopback: true }
     }
-    Ok(auth)
 }
 
 impl std::fmt::Debug for AuthSection {
@@ -104,19 +168,63 @@ impl std::fmt::Debug for AuthSection {
 
 #[cfg(test)]
 mod tests {
-    use http::{HeaderMap, header::AUTHORIZATION};
     use serde_json::{Value, json};
+    use shared::config;
 
     use super::*;
 
+    fn auth_of(section: &AuthSection, proxies: Value) -> Result<Auth, String> {
+        let proxies = serde_json::from_value(proxies).expect("valid networks");
+        let mut secrets = Secrets::new(super::super::Section::default());
+        let listen = ([127, 0, 0, 1], 18789).into();
+        let built = section.build(listen, &proxies, &CallerLimits::default(), &mut secrets);
+        built.map_err(|error| error.to_string())
+    }
+
     fn build(section: Value) -> Result<Auth, String> {
-        let section: AuthSection = serde_json::from_value(section).expect("a valid section");
-        section.build(([127, 0, 0, 1], 18789).into()).map_err(|error| error.to_string())
+        auth_of(&serde_json::from_value(section).expect("a valid section"), json!([]))
     }
 
     fn caller(auth: &Auth, bearer: &str) -> Option<Caller> {
-        let headers = [(AUTHORIZATION, format!("Bearer {bearer}").parse().expect("a header value"))];
-        auth.check(&HeaderMap::from_iter(headers)).ok()
+        auth.caller_with(Some(&format!("Bearer {bearer}")))
+    }
+
+    #[test]
+    fn the_defaults_are_the_documented_ones() {
+        let RateLimitSection { max_attempts, window_ms, lockout_ms, exempt_loopback } = RateLimitSection::default();
+        let check = |key: &str, value: &dyn ToString| {
+            let key = format!("gateway.auth.rateLimit.{key}");
+            assert_eq!(config::documented_default(&key), Some(value.to_string().as_str()), "{key}");
+        };
+        check("maxAttempts", &max_attempts);
+        check("windowMs", &window_ms);
+        check("lockoutMs", &lockout_ms);
+        check("exemptLoopback", &exempt_loopback);
+        let allow_loopback = config::documented_default("gateway.auth.trustedProxy.allowLoopback");
+        assert_eq!(allow_loopback, Some("false"));
+    }
+
+    #[test]
+    fn behind_a_proxy_that_logs_users_in_there_is_no_secret() {
+        let build = |patch: Value, proxies: Value| {
+            let mut section = json!({"mode": "trusted-proxy", "trustedProxy": {"userHeader": "X-User"}});
+            for (key, value) in patch.as_object().expect("an object") {
+                section[key] = value.clone();
+            }
+            auth_of(&serde_json::from_value(section).expect("a valid section"), proxies).err()
+        };
+        assert_eq!(build(json!({}), json!(["10.0.0.0/8"])), None);
+        let check = |patch: Value, proxies: Value, expected: &str| {
+            let error = build(patch.clone(), proxies).unwrap_or_else(|| panic!("{patch} is taken"));
+            assert!(error.starts_with(expected), "{error}");
+        };
+        let one = || json!(["10.0.0.1"]);
+        check(json!({}), json!([]), "gateway.trustedProxies: is empty");
+        check(json!({"trustedProxy": {}}), one(), "gateway.auth.trustedProxy.userHeader: is missing");
+        check(json!({"token": "t"}), one(), "gateway.auth.token: is set");
+        check(json!({"tokenFile": "/t"}), one(), "gateway.auth.tokenFile: is set");
+        check(json!({"password": "p"}), one(), "gateway.auth.password: is set");
+        check(json!({"tokens": [{"name": "bob", "token": "b"}]}), one(), "gateway.auth.tokens: is set");
     }
 
     #[test]
@@ -177,6 +285,10 @@ mod tests {
         check(json!({"name": "bob", "token": "a"}), "token: is the same as gateway.auth.tokens[0].token");
         let no_agents = json!({"name": "bob", "token": "b", "agents": []});
         check(no_agents, "agents: is empty; leave it out to allow every agent");
+        let no_burst = json!({"name": "bob", "token": "b", "limits": {"requestsPerMinute": 2, "requestBurst": 3}});
+        check(no_burst, "limits.requestBurst: must be from 1 to the 2 of requestsPerMinute");
+        let twice = json!({"name": "bob", "token": "b", "tokenFile": "/b"});
+        check(twice, "tokenFile: is set beside gateway.auth.tokens[1].token; leave one of them out");
     }
 
     #[test]
@@ -184,7 +296,7 @@ mod tests {
         let section = json!({"token": "hush", "tokens": [{"name": "bob", "token": "hush-too"}]});
         let section: AuthSection = serde_json::from_value(section).expect("a valid section");
         let shown = format!("{section:?}");
-        let auth = section.build(([127, 0, 0, 1], 18789).into()).expect("valid");
+        let auth = auth_of(&section, json!([])).expect("valid");
         let shown = format!("{shown} {auth:?}");
         assert!(shown.contains("bob") && !shown.contains("hush"), "{shown}");
     }

@@ -7,7 +7,7 @@ use http::{
 use serde::{Deserialize, Deserializer, de};
 
 /// A header that may name a conversation.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct SessionHeader(HeaderName);
 
 /// What they hold would become part of session keys, which everybody may see.

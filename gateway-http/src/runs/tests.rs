@@ -73,7 +73,10 @@ async fn told(runner: FakeRunner, after: u64) -> (StatusCode, String) {
     let text = r#"{"gateway": {"auth": {"mode": "none"}}}"#;
     let document = Document::from_text(text, Path::new("clawdbot.json"), &Sources::default()).expect("readable");
     let runner = transport::local(Layered::new(AgentRunnerServer::new(runner), 10));
-    let gateway = Config::load(&document).expect("a valid configuration").build(runner.clone(), runner);
+    let gateway = Config::load(&document)
+        .expect("a valid configuration")
+        .build(runner.clone(), runner)
+        .expect("no files are needed");
     let uri = format!("/v1/runs/r1/events?starting_after={after}");
     let request = Request::get(uri).body(Body::empty()).expect("a request");
     let response = router(gateway).oneshot(request).await.expect("the router never fails");

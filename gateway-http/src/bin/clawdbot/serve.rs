@@ -31,8 +31,8 @@ pub(crate) async fn serve(process: &Process, token: &Token) -> anyhow::Result<()
         () = process.shutdown.cancelled() => return Ok(()),
     };
     tracing::info!(%address, "the gateway is listening");
-    welcome(address, token).context("cannot write to standard output")?;
-    let gateway = config.build(stack.runner(), stack.store());
+    welcome(config.scheme(), address, token).context("cannot write to standard output")?;
+    let gateway = config.build(stack.runner(), stack.store())?;
     let of_admin = gateway.clone();
     admin.serves(move || of_admin.readiness());
     let apply = async |document: &Document| {
@@ -60,9 +60,9 @@ async fn reload(
 }
 
 /// Says how to talk to the gateway.
-fn welcome(address: SocketAddr, token: &Token) -> io::Result<()> {
+fn welcome(scheme: &str, address: SocketAddr, token: &Token) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    writeln!(out, "Clawdbot is listening on http://{address}")?;
+    writeln!(out, "Clawdbot is listening on {scheme}://{address}")?;
     let bearer = match token {
         Token::Configured => "YOUR_TOKEN".to_owned(),
         Token::Kept { path } => {
@@ -76,7 +76,7 @@ fn welcome(address: SocketAddr, token: &Token) -> io::Result<()> {
     };
     writeln!(
         out,
-        "\nTry it:\n  curl -N http://{address}/v1/chat/completions -H 'Authorization: Bearer {bearer}' \
+        "\nTry it:\n  curl -N {scheme}://{address}/v1/chat/completions -H 'Authorization: Bearer {bearer}' \
          -H 'Content-Type: application/json' \
          -d '{{\"model\": \"clawdbot\", \"stream\": true, \"messages\": [{{\"role\": \"user\", \"content\": \"hi\"}}]}}'"
     )?;

@@ -145,7 +145,7 @@ fn a_misspelt_key_of_ours_is_refused_with_the_right_one() {
 #[test]
 fn keys_of_clawdbot_and_unknown_keys_are_accepted_and_told() {
     let text = "{
-        gateway: { mode: 'local', tls: { enabled: true }, trustedProxies: ['10.0.0.1'], mood: 1, auth: { allowTailscale: true } },
+        gateway: { mode: 'local', tls: { enabled: true, caPath: '/ca' }, trustedProxies: ['10.0.0.1'], mood: 1, auth: { allowTailscale: true } },
         channels: { telegram: { port: 1 } },
         agents: { defaults: { repoRoot: '~/w', model: { primary: 'a/b' } }, list: [{ id: 'x', sandbox: {} }] },
         models: { mode: 'merge', providers: { x: { auth: 'api-key', headers: { anything: 'y' } } } },
@@ -155,9 +155,9 @@ fn keys_of_clawdbot_and_unknown_keys_are_accepted_and_told() {
     let expected = [
         format!(
             "{FILE}: keys of Clawdbot without effect here: agents.defaults.repoRoot, agents.list[0].sandbox, channels, \
-             gateway.auth.allowTailscale, gateway.mode, gateway.tls, gateway.trustedProxies, models.mode, \
+             gateway.auth.allowTailscale, gateway.mode, gateway.tls.caPath, models.mode, \
              models.providers.x.auth, session.scope; \
-             nothing enforces agents.list[0].sandbox, gateway.tls, gateway.trustedProxies"
+             nothing enforces agents.list[0].sandbox, gateway.tls.caPath"
         ),
         format!("{FILE}: unknown keys, ignored: gateway.mood, weather"),
     ];
