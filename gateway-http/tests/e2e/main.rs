@@ -41,6 +41,8 @@ mod errors;
 mod failover;
 mod limits;
 mod outages;
+mod protection;
+mod tls;
 mod upstream_errors;
 
 mod cancellation;

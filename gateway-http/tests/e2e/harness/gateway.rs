@@ -31,6 +31,7 @@ pub(crate) struct Gateway {
     has_admin_ports: bool,
     /// Where the second gateway listens, if there is one.
     replica: Option<u16>,
+    scheme: &'static str,
 }
 
 impl Gateway {
@@ -48,7 +49,7 @@ impl Gateway {
     pub(crate) async fn on(topology: Topology) -> Builder {
         let provider = Provider::start().await;
         let installation = Installation::new(&provider);
-        Builder { topology, provider, installation, has_admin_ports: false }
+        Builder { topology, provider, installation, has_admin_ports: false, scheme: "http" }
     }
 
     /// Asks `path` with the usual secret.
@@ -73,7 +74,7 @@ impl Gateway {
 
     /// Where clients find the gateway.
     pub(crate) fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.ports.gateway)
+        format!("{}://127.0.0.1:{}", self.scheme, self.ports.gateway)
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -255,6 +256,7 @@ pub(crate) struct Builder {
     provider: Provider,
     installation: Installation,
     has_admin_ports: bool,
+    scheme: &'static str,
 }
 
 impl Builder {
@@ -281,6 +283,12 @@ impl Builder {
         self
     }
 
+    /// Asks by TLS, whatever the certificate is.
+    pub(crate) fn by_tls(mut self) -> Self {
+        self.scheme = "https";
+        self
+    }
+
     /// Where the stub provider listens.
     pub(crate) fn provider_url(&self) -> String {
         self.provider.base_url()
@@ -303,6 +311,7 @@ impl Builder {
             ports: Ports::default(),
             has_admin_ports: self.has_admin_ports,
             replica: None,
+            scheme: self.scheme,
         };
         gateway.launch().await;
         gateway
