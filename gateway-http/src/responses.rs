@@ -120,6 +120,7 @@ impl Gateway {
         let settings = self.settings();
         let body = body::read(&headers, body, &settings.limits).await?;
         let asked = ResponseRequest::parse(&body)?;
+        let permit = self.admit(caller, asked.stream)?;
         let agents = self.inner.directory.agents().await?;
         let key = IdempotencyKey::of(&headers)?;
         let on_disconnect = settings.on_disconnect.or_of(&headers)?;
@@ -178,7 +179,7 @@ impl Gateway {
             }
         };
         response.headers_mut().extend(ids);
-        Ok(response)
+        Ok(permit.hold(response))
     }
 
     /// The session that a request belongs to: that of the response it follows, the one that a header names, that of its

@@ -38,7 +38,7 @@ pub(super) struct WireMessage {
     tool_call_id: Option<String>,
     /// What `tool_calls` was before it was several.
     function_call: Option<Object<WireFunctionCall>>,
-    #[schemars(with = "()")]
+    #[schemars(with = "Option<()>")]
     audio: Option<IgnoredAny>,
 }
 

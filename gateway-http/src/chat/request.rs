@@ -84,15 +84,15 @@ pub(crate) struct Wire {
     tools: Option<Vec<Object<WireTool>>>,
     tool_choice: Option<WireToolChoice>,
     modalities: Option<Vec<String>>,
-    #[schemars(with = "()")]
+    #[schemars(with = "Option<()>")]
     audio: Option<IgnoredAny>,
-    #[schemars(with = "()")]
+    #[schemars(with = "Option<()>")]
     functions: Option<IgnoredAny>,
-    #[schemars(with = "()")]
+    #[schemars(with = "Option<()>")]
     function_call: Option<IgnoredAny>,
-    #[schemars(with = "()")]
+    #[schemars(with = "Option<()>")]
     moderation: Option<IgnoredAny>,
-    #[schemars(with = "()")]
+    #[schemars(with = "Option<()>")]
     web_search_options: Option<IgnoredAny>,
 }
 

@@ -37,13 +37,14 @@ pub(super) const FAILURES: &[Failure] = &[
     failure(408, "The body came too slowly", INVALID_REQUEST, &["request_timeout"]),
     failure(409, "Another request was made with this key", INVALID_REQUEST, &["idempotency_conflict"]),
     failure(413, "The body is too large", INVALID_REQUEST, &["request_too_large"]),
+    failure(431, "The head is too large", INVALID_REQUEST, &["headers_too_large"]),
     Failure {
         headers: &["retry-after"],
         ..failure(
             429,
             "There is too much to do; try again later",
             &["rate_limit_error"],
-            &["session_busy", "overloaded", "upstream_rate_limit"],
+            &["session_busy", "overloaded", "rate_limit_exceeded", "too_many_failed_logins", "upstream_rate_limit"],
         )
     },
     failure(500, "A fault of the gateway's own", API, &["internal_error"]),

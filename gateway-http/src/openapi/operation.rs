@@ -58,7 +58,7 @@ impl Operation {
             answers: Vec::new(),
             event: None,
             headers: &[],
-            failures: vec![401, 429],
+            failures: vec![401, 429, 431],
         }
     }
 

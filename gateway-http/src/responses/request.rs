@@ -73,9 +73,9 @@ pub(crate) struct Wire {
     truncation: Option<String>,
     safety_identifier: Option<String>,
     prompt_cache_key: Option<String>,
-    #[schemars(with = "()")]
+    #[schemars(with = "Option<()>")]
     conversation: Option<IgnoredAny>,
-    #[schemars(with = "()")]
+    #[schemars(with = "Option<()>")]
     prompt: Option<IgnoredAny>,
 }
 
