@@ -1,6 +1,7 @@
 //! What the gateway is told by the configuration.
 
 mod auth;
+mod browsers;
 mod limits;
 mod proxy;
 mod secrets;
@@ -12,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderName, HeaderValue};
+use http::HeaderName;
 use serde::{Deserialize, Deserializer, de};
 use shared::{
     config::{self, Document},
@@ -24,10 +25,11 @@ use crate::{
     address::TrustedProxies,
     embeddings,
     kept::OnDisconnect,
-    protection::{Cors, Origin, Protection},
+    protection::Protection,
     server::{Tls, TlsFiles},
 };
 use auth::AuthSection;
+use browsers::CorsSection;
 use limits::LimitsSection;
 use session_header::SessionHeader;
 use tls::TlsSection;
@@ -136,13 +138,6 @@ struct HttpSection {
     endpoints: Endpoints,
 }
 
-#[derive(Clone, Debug, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct CorsSection {
-    origins: Vec<Origin>,
-    max_age_seconds: u64,
-}
-
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Endpoints {
@@ -237,8 +232,8 @@ impl Section {
         };
         let protection = Protection {
             proxies: self.trusted_proxies.clone(),
-            cors: Cors::new(http.cors.origins.clone(), http.cors.max_age_seconds),
-            strict_transport_security: http.strict_transport_security()?,
+            cors: http.cors.build(),
+            strict_transport_security: browsers::strict_transport_security(&http.strict_transport_security)?,
         };
         Ok(Settings {
             auth,
@@ -251,17 +246,6 @@ impl Section {
             embeddings: http.endpoints.embeddings.limits(),
             session_headers: http.session_headers.iter().cloned().map(HeaderName::from).collect(),
         })
-    }
-}
-
-impl HttpSection {
-    fn strict_transport_security(&self) -> Result<Option<HeaderValue>, Error> {
-        let text = self.strict_transport_security.trim();
-        if text.is_empty() {
-            return Ok(None);
-        }
-        let refused = |_| Error::value("gateway.http.strictTransportSecurity", "is no value of a header");
-        HeaderValue::from_str(text).map(Some).map_err(refused)
     }
 }
 
@@ -333,12 +317,6 @@ impl Default for HttpSection {
     }
 }
 
-impl Default for CorsSection {
-    fn default() -> Self {
-        Self { origins: Vec::new(), max_age_seconds: 600 }
-    }
-}
-
 impl Default for StoreSection {
     fn default() -> Self {
         Self { call_timeout_ms: 10_000 }
@@ -375,7 +353,6 @@ mod tests {
         check("gateway.http.keepAliveMs", &http.keep_alive_ms);
         let on_disconnect = config::documented_default("gateway.http.onDisconnect").expect("it has one");
         assert_eq!(serde_json::from_value::<OnDisconnect>(on_disconnect.into()).ok(), Some(http.on_disconnect));
-        check("gateway.http.cors.maxAgeSeconds", &http.cors.max_age_seconds);
         check("gateway.http.endpoints.chatCompletions.enabled", &http.endpoints.chat_completions.enabled);
         check("gateway.http.endpoints.responses.enabled", &http.endpoints.responses.enabled);
         let Embeddings { enabled, max_inputs, max_input_chars, max_total_chars } = http.endpoints.embeddings;

@@ -85,13 +85,13 @@ impl Usages {
 impl Usage {
     /// Counts a request. If it is one too many, says how long the next has to wait.
     pub(super) fn count_request(&self, rate: Rate) -> (RateStatus, Option<Duration>) {
-        let bucket = self.bucket.load();
-        if let Some(bucket) = bucket.as_ref().filter(|bucket| bucket.is_of(rate)) {
-            return bucket.count_request();
-        }
-        // The first request, or the first after the rate was changed. Of two at once, one may not be counted.
-        let bucket = Arc::new(Bucket::new(rate));
-        self.bucket.store(Some(Arc::clone(&bucket)));
+        let usable = |bucket: &Option<Arc<Bucket>>| bucket.clone().filter(|bucket| bucket.is_of(rate));
+        let bucket = usable(&self.bucket.load()).unwrap_or_else(|| {
+            // The first request, or the first after the rate was changed. Of several at once, one makes the bucket.
+            let made = Arc::new(Bucket::new(rate));
+            self.bucket.rcu(|bucket| Some(usable(bucket).unwrap_or_else(|| Arc::clone(&made))));
+            usable(&self.bucket.load()).unwrap_or(made)
+        });
         bucket.count_request()
     }
 }

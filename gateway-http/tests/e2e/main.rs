@@ -36,6 +36,8 @@ mod sessions;
 mod sessions_over_http;
 mod summaries;
 
+mod caller_limits;
+mod connections;
 mod error_table;
 mod errors;
 mod failover;

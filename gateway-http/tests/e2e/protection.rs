@@ -1,25 +1,18 @@
-//! What the gateway keeps out, and how much one caller may take of it.
+//! What the gateway keeps out: guesses of its secrets, strangers behind its proxies, and the pages of others.
 
 use std::fs;
 
 use http::Method;
 use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-};
 
 use crate::{
+    caller_limits::assert_says_when_to_come_back,
     cli::{clawdbot_with, stderr},
-    harness::{Answer, Gateway, Installation, Request, Topology, each_topology, eventually, run, soon},
-    provider::{Gate, Provider, Reply},
+    harness::{Gateway, Installation, Request, Topology, each_topology, eventually, run},
+    provider::Provider,
 };
 
 each_topology![
-    a_token_makes_so_many_requests_a_minute,
-    without_a_rate_nothing_is_said_of_one,
-    a_token_has_so_many_runs_in_flight,
-    a_token_has_so_many_streams_in_flight,
     without_secrets_each_address_has_limits_of_its_own,
     who_guesses_secrets_is_locked_out_by_the_address_behind_the_proxy,
     who_shows_no_secret_is_not_locked_out,
@@ -29,92 +22,10 @@ each_topology![
     without_listed_pages_browsers_are_told_nothing,
     every_answer_has_security_headers,
     a_token_in_a_file_is_read_again_when_it_changes,
-    a_head_that_is_too_large_is_refused,
-    a_client_that_sends_no_request_is_let_go,
-    there_are_so_many_connections,
 ];
 
-fn limited(limits: Value) -> Value {
-    json!({"gateway": {"limits": limits, "auth": {"tokens": [
-        {"name": "alice", "token": "of-alice"},
-        {"name": "bob", "token": "of-bob", "limits": {"requestsPerMinute": 3, "maxRuns": 2, "maxStreams": 2}},
-    ]}}})
-}
-
-fn assert_says_when_to_come_back(answer: &Answer) {
-    assert!(answer.header("retry-after").parse::<u32>().is_ok_and(|wait| wait > 0), "{:?}", answer.headers);
-}
-
-async fn a_token_makes_so_many_requests_a_minute(topology: Topology) {
-    let gateway = Gateway::with_config(topology, limited(json!({"requestsPerMinute": 1}))).await;
-    for (secret, limit) in [("secret", 1), ("of-alice", 1), ("of-bob", 3)] {
-        for left in (0..limit).rev() {
-            let answer = gateway.ask("hi").bearer(secret).send().await;
-            assert_eq!(answer.content(), "hello");
-            assert_eq!(answer.header("x-ratelimit-limit-requests"), limit.to_string());
-            assert_eq!(answer.header("x-ratelimit-remaining-requests"), left.to_string());
-            assert_ne!(answer.header("x-ratelimit-reset-requests"), "");
-        }
-        let answer = gateway.request("GET", "/v1/models").bearer(secret).send().await;
-        answer.assert_error(429, "rate_limit_error", "rate_limit_exceeded");
-        assert_says_when_to_come_back(&answer);
-        assert_eq!(answer.header("x-ratelimit-remaining-requests"), "0");
-    }
-    assert_eq!(gateway.request("GET", "/healthz").anonymous().send().await.status, 200);
-}
-
-async fn without_a_rate_nothing_is_said_of_one(topology: Topology) {
-    let gateway = Gateway::start(topology).await;
-    let answer = gateway.ask("hi").send().await;
-    assert_eq!(answer.content(), "hello");
-    assert!(!answer.headers.keys().any(|name| name.as_str().starts_with("x-ratelimit")), "{:?}", answer.headers);
-}
-
-async fn a_token_has_so_many_runs_in_flight(topology: Topology) {
-    let gateway = Gateway::with_config(topology, limited(json!({"maxRunsPerToken": 1}))).await;
-    let gate = Gate::default();
-    gateway.provider.answers_once(Reply::text(&["first"]).after(&gate));
-    let first = tokio::spawn(gateway.ask("one").bearer("of-alice").send());
-    gateway.provider.request(1).await;
-
-    for request in [gateway.ask("two"), gateway.ask("two").with("stream", true)] {
-        let second = request.bearer("of-alice").send().await;
-        second.assert_error(429, "rate_limit_error", "overloaded");
-        assert_says_when_to_come_back(&second);
-    }
-    assert_eq!(gateway.provider.asked().len(), 1);
-    for secret in ["secret", "of-bob"] {
-        assert_eq!(gateway.ask("two").bearer(secret).send().await.content(), "hello", "{secret}");
-    }
-
-    gate.open();
-    assert_eq!(first.await.unwrap().content(), "first");
-    assert_eq!(gateway.ask("three").bearer("of-alice").send().await.content(), "hello");
-}
-
-async fn a_token_has_so_many_streams_in_flight(topology: Topology) {
-    let gateway = Gateway::with_config(topology, limited(json!({"maxStreamsPerToken": 1}))).await;
-    gateway.provider.answers_once(Reply::stream().delta("one ").hang());
-    let mut stream = gateway.ask("one").stream().await;
-    stream.text("one ").await;
-
-    let second = gateway.ask("two").with("stream", true).send().await;
-    second.assert_error(429, "rate_limit_error", "overloaded");
-    assert_eq!(gateway.ask("two").send().await.content(), "hello", "it is no stream");
-    assert_eq!(gateway.ask("two").bearer("of-alice").stream().await.end().await.content(), "hello");
-
-    drop(stream);
-    eventually("a client that hung up has no stream", async || {
-        gateway.ask("three").with("stream", true).send().await.status == 200
-    })
-    .await;
-    for _ in 0..3 {
-        assert_eq!(gateway.ask("four").stream().await.end().await.content(), "hello", "one after the other");
-    }
-}
-
 /// A gateway behind a proxy on this machine.
-fn behind_a_proxy(auth: Value) -> Value {
+fn behind_a_proxy(auth: &Value) -> Value {
     json!({"gateway": {"trustedProxies": ["127.0.0.1"], "auth": auth}})
 }
 
@@ -123,7 +34,7 @@ fn from(request: Request, address: &str) -> Request {
 }
 
 async fn without_secrets_each_address_has_limits_of_its_own(topology: Topology) {
-    let mut config = behind_a_proxy(json!({"mode": "none"}));
+    let mut config = behind_a_proxy(&json!({"mode": "none"}));
     config["gateway"]["limits"] = json!({"requestsPerMinute": 1});
     let gateway = Gateway::with_config(topology, config).await;
     let ask = |address: &str| from(gateway.ask("hi").anonymous(), address).send();
@@ -139,7 +50,7 @@ async fn without_secrets_each_address_has_limits_of_its_own(topology: Topology) 
 
 async fn who_guesses_secrets_is_locked_out_by_the_address_behind_the_proxy(topology: Topology) {
     let auth = json!({"rateLimit": {"maxAttempts": 2, "exemptLoopback": false}});
-    let gateway = Gateway::with_config(topology, behind_a_proxy(auth)).await;
+    let gateway = Gateway::with_config(topology, behind_a_proxy(&auth)).await;
     let ask = |secret: &str, address: &str| from(gateway.ask("hi").bearer(secret), address).send();
     for _ in 0..2 {
         ask("wrong", "192.0.2.1").await.assert_error(401, "authentication_error", "invalid_api_key");
@@ -178,7 +89,7 @@ async fn a_trusted_proxy_names_the_user(topology: Topology) {
         "allowUsers": ["alice", "alice@example.com"],
     }});
     let builder = Gateway::on(topology).await.without_env("CLAWDBOT_GATEWAY_TOKEN");
-    let gateway = builder.config(behind_a_proxy(auth)).start().await;
+    let gateway = builder.config(behind_a_proxy(&auth)).start().await;
     let ask = |user: &str| {
         let request = gateway.ask("hi").user("u").anonymous().header("x-verified", "yes");
         request.header("x-forwarded-user", user)
@@ -303,71 +214,6 @@ async fn a_token_in_a_file_is_read_again_when_it_changes(topology: Topology) {
     fs::write(&of_bob, "of-bob-too").unwrap();
     eventually("the file is used again", async || is_let_in("of-bob-too").await).await;
     assert!(!gateway.logs().contains("of-bob"), "no secret is logged");
-}
-
-async fn a_head_that_is_too_large_is_refused(topology: Topology) {
-    let small = json!({"gateway": {"limits": {"maxHeaderBytes": 10_000, "maxHeaders": 20}}});
-    let gateway = Gateway::with_config(topology, small).await;
-    let large = gateway.ask("hi").header("x-large", &"x".repeat(10_000)).send().await;
-    large.assert_error(431, "invalid_request_error", "headers_too_large");
-    let head: String = (0..20).map(|number| format!("x-{number}: y\r\n")).collect();
-    let many =
-        raw(&gateway, &format!("GET /v1/models HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n{head}\r\n")).await;
-    assert!(many.starts_with("HTTP/1.1 431 ") && many.contains("headers_too_large"), "{many}");
-    // Of which not even the whole is read, so that the answer may get lost.
-    let huge = raw(&gateway, &format!("GET /healthz HTTP/1.1\r\nx-huge: {}\r\n\r\n", "x".repeat(300_000))).await;
-    assert!(!huge.contains(" 200 "), "{huge}");
-    assert_eq!(gateway.ask("hi").header("x-large", &"x".repeat(9_000)).send().await.content(), "hello");
-}
-
-async fn a_client_that_sends_no_request_is_let_go(topology: Topology) {
-    let hasty = json!({"gateway": {"http": {"headTimeoutMs": 100}}});
-    let gateway = Gateway::with_config(topology, hasty).await;
-    for begun in ["", "GET /v1/models HTTP/1.1\r\nhost: "] {
-        let answer = raw(&gateway, begun).await;
-        assert!(!answer.contains("200"), "{answer}");
-    }
-    assert_eq!(gateway.ask("hi").send().await.content(), "hello");
-}
-
-async fn there_are_so_many_connections(topology: Topology) {
-    let few = json!({"gateway": {"limits": {"maxConnections": 2}}});
-    let gateway = Gateway::with_config(topology, few).await;
-    let mut held = Vec::new();
-    // Connections of those who waited for the gateway may still be closing.
-    eventually("two connections are taken", async || {
-        let mut socket = TcpStream::connect(("127.0.0.1", gateway.port())).await.unwrap();
-        if is_answered(&mut socket).await {
-            held.push(socket);
-        }
-        held.len() == 2
-    })
-    .await;
-    let mut third = TcpStream::connect(("127.0.0.1", gateway.port())).await.unwrap();
-    assert!(!is_answered(&mut third).await);
-    for socket in &mut held {
-        assert!(is_answered(socket).await, "those who were there first stay");
-    }
-    drop(held);
-    eventually("there is room again", async || gateway.ask("hi").try_send().await.is_some()).await;
-    assert!(gateway.logs().contains("too many connections"));
-}
-
-/// Whether a request over this connection gets an answer, rather than an end.
-async fn is_answered(socket: &mut TcpStream) -> bool {
-    let asked = socket.write_all(b"GET /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
-    let mut answer = [0; 4_096];
-    asked.is_ok() && soon("an answer or an end", socket.read(&mut answer)).await.is_ok_and(|size| size > 0)
-}
-
-/// Writes `request` and reads until the gateway closes the connection.
-async fn raw(gateway: &Gateway, request: &str) -> String {
-    let mut socket = TcpStream::connect(("127.0.0.1", gateway.port())).await.unwrap();
-    let _ = socket.write_all(request.as_bytes()).await;
-    let mut answer = Vec::new();
-    // A reset after the answer is as good as an end, since the request was never read to its own.
-    let _ = soon("the gateway closes the connection", socket.read_to_end(&mut answer)).await;
-    String::from_utf8_lossy(&answer).into_owned()
 }
 
 #[tokio::test]

@@ -83,6 +83,7 @@ async fn a_request_is_one_trace_through_every_service(topology: Topology) {
     assert_eq!(children.len(), 1, "{children:#?}");
     assert!(services(topology).contains(&children[0].service));
     assert!(["clawdbot", "gateway-http"].contains(&children[0].service.as_str()));
+    assert_eq!(children[0].attribute("client.address"), "127.0.0.1");
 
     let at_the_provider = gateway.provider.last_asked().header("traceparent").to_owned();
     let [version, trace_id, span_id, flags] = at_the_provider.split('-').collect::<Vec<_>>()[..] else {

@@ -1,0 +1,94 @@
+//! How much one caller may take of the gateway, whatever the others do.
+
+use serde_json::{Value, json};
+
+use crate::{
+    harness::{Answer, Gateway, Topology, each_topology, eventually},
+    provider::{Gate, Reply},
+};
+
+each_topology![
+    a_token_makes_so_many_requests_a_minute,
+    without_a_rate_nothing_is_said_of_one,
+    a_token_has_so_many_runs_in_flight,
+    a_token_has_so_many_streams_in_flight,
+];
+
+fn limited(limits: &Value) -> Value {
+    json!({"gateway": {"limits": limits, "auth": {"tokens": [
+        {"name": "alice", "token": "of-alice"},
+        {"name": "bob", "token": "of-bob", "limits": {"requestsPerMinute": 3, "maxRuns": 2, "maxStreams": 2}},
+    ]}}})
+}
+
+pub(crate) fn assert_says_when_to_come_back(answer: &Answer) {
+    assert!(answer.header("retry-after").parse::<u32>().is_ok_and(|wait| wait > 0), "{:?}", answer.headers);
+}
+
+async fn a_token_makes_so_many_requests_a_minute(topology: Topology) {
+    let gateway = Gateway::with_config(topology, limited(&json!({"requestsPerMinute": 1}))).await;
+    for (secret, limit) in [("secret", 1), ("of-alice", 1), ("of-bob", 3)] {
+        for left in (0..limit).rev() {
+            let answer = gateway.ask("hi").bearer(secret).send().await;
+            assert_eq!(answer.content(), "hello");
+            assert_eq!(answer.header("x-ratelimit-limit-requests"), limit.to_string());
+            assert_eq!(answer.header("x-ratelimit-remaining-requests"), left.to_string());
+            assert_ne!(answer.header("x-ratelimit-reset-requests"), "");
+        }
+        let answer = gateway.request("GET", "/v1/models").bearer(secret).send().await;
+        answer.assert_error(429, "rate_limit_error", "rate_limit_exceeded");
+        assert_says_when_to_come_back(&answer);
+        assert_eq!(answer.header("x-ratelimit-remaining-requests"), "0");
+    }
+    assert_eq!(gateway.request("GET", "/healthz").anonymous().send().await.status, 200);
+}
+
+async fn without_a_rate_nothing_is_said_of_one(topology: Topology) {
+    let gateway = Gateway::start(topology).await;
+    let answer = gateway.ask("hi").send().await;
+    assert_eq!(answer.content(), "hello");
+    assert!(!answer.headers.keys().any(|name| name.as_str().starts_with("x-ratelimit")), "{:?}", answer.headers);
+}
+
+async fn a_token_has_so_many_runs_in_flight(topology: Topology) {
+    let gateway = Gateway::with_config(topology, limited(&json!({"maxRunsPerToken": 1}))).await;
+    let gate = Gate::default();
+    gateway.provider.answers_once(Reply::text(&["first"]).after(&gate));
+    let first = tokio::spawn(gateway.ask("one").bearer("of-alice").send());
+    gateway.provider.request(1).await;
+
+    for request in [gateway.ask("two"), gateway.ask("two").with("stream", true)] {
+        let second = request.bearer("of-alice").send().await;
+        second.assert_error(429, "rate_limit_error", "overloaded");
+        assert_says_when_to_come_back(&second);
+    }
+    assert_eq!(gateway.provider.asked().len(), 1);
+    for secret in ["secret", "of-bob"] {
+        assert_eq!(gateway.ask("two").bearer(secret).send().await.content(), "hello", "{secret}");
+    }
+
+    gate.open();
+    assert_eq!(first.await.unwrap().content(), "first");
+    assert_eq!(gateway.ask("three").bearer("of-alice").send().await.content(), "hello");
+}
+
+async fn a_token_has_so_many_streams_in_flight(topology: Topology) {
+    let gateway = Gateway::with_config(topology, limited(&json!({"maxStreamsPerToken": 1}))).await;
+    gateway.provider.answers_once(Reply::stream().delta("one ").hang());
+    let mut stream = gateway.ask("one").stream().await;
+    stream.text("one ").await;
+
+    let second = gateway.ask("two").with("stream", true).send().await;
+    second.assert_error(429, "rate_limit_error", "overloaded");
+    assert_eq!(gateway.ask("two").send().await.content(), "hello", "it is no stream");
+    assert_eq!(gateway.ask("two").bearer("of-alice").stream().await.end().await.content(), "hello");
+
+    drop(stream);
+    eventually("a client that hung up has no stream", async || {
+        gateway.ask("three").with("stream", true).send().await.status == 200
+    })
+    .await;
+    for _ in 0..3 {
+        assert_eq!(gateway.ask("four").stream().await.end().await.content(), "hello", "one after the other");
+    }
+}
