@@ -45,17 +45,17 @@ async fn a_client_that_does_not_read_stops_the_provider(topology: Topology) {
 
 async fn slow_and_vanishing_clients_leave_memory_and_calls_where_they_were(topology: Topology) {
     let mut gateway = Gateway::start(topology).await;
-    // The first round is what the allocators get used to; what leaks does so in each of the others.
+    // The allocators keep more for themselves after each round, but ever less; what leaks does so in every one.
     let mut rounds = Vec::new();
-    for _ in 0..3 {
+    for _ in 0..4 {
         slow_readers(&gateway).await;
         vanishing(&gateway).await;
         rounds.push(settled_kib(&mut gateway).await);
     }
     eprintln!("{topology:?}: {rounds:?} KiB after the rounds");
-    let (before, after) = (rounds[0], rounds[1].min(rounds[2]));
+    let grown = rounds.windows(2).map(|pair| pair[1].saturating_sub(pair[0])).min().unwrap();
     let left = LEFT_KIB * u64::try_from(SOAK_CLIENTS).unwrap();
-    assert!(after <= before + KEPT_KIB + left, "memory is left behind: {rounds:?} KiB");
+    assert!(grown <= KEPT_KIB + left, "memory is left behind: {rounds:?} KiB");
     assert_eq!(gateway.ask("hi").user("alice").send().await.content(), "hello");
 }
 
