@@ -4,28 +4,33 @@
 //! |---|---|
 //! | #23013, #115718 no finish chunk, only `[DONE]` | `streaming::a_stream_is_role_then_text_then_finish_then_done`, `streaming::a_stream_without_text_still_ends_properly` |
 //! | #124038, #124039, #113770 a failed run looks like a success | all of `upstream_errors` and `error_table` |
-//! | #81991, #82355, #115652 the first `<` or the last fragment is lost | [`no_letter_of_a_text_is_lost`], `provider::text_survives_any_cut_of_the_providers_bytes` |
+//! | #81991, #82355, #115652 the first `<` or the last fragment is lost | [`no_letter_of_a_text_is_lost`], `streaming::text_survives_any_cut_of_the_providers_bytes` |
 //! | #70739 no keep-alive | `streaming::an_idle_stream_is_kept_alive_by_comments` |
+//! | #54174 tools at work are not seen; #68374, #56674, #80861 nor are thoughts | `visible_events::tools_and_thoughts_are_streamed_to_those_who_ask` |
+//! | #82484 a run should go on after a hang-up | `resume::a_client_that_has_its_run_go_on_may_hang_up` |
 //! | #54388, #61742, #148317 a hang-up does not cancel | all of `cancellation` |
 //! | #71128, #30558, #66531 no way to abort | `session_changes::an_abort_stops_the_turn_in_flight` |
 //! | #44026 requests to one agent run one after the other | [`requests_to_one_agent_run_at_once`], `sessions::turns_of_different_sessions_do_not_wait` |
 //! | #69112 concurrent callers are dropped in silence | `limits::a_turn_that_waits_too_long_is_told_to_come_back` |
 //! | #71118 usage is always zero | `completions::an_answer_carries_the_providers_usage`, `streaming::a_stream_ends_with_its_usage_when_asked` |
 //! | #81274, #83661, #83664 options are dropped | `completions::options_reach_the_provider` |
-//! | #17685, #84918 images are ignored | `history::a_picture_arrives_as_a_part` |
+//! | #17685, #84918 images are ignored | `images::a_picture_reaches_the_model_as_what_it_is`, `history::a_picture_arrives_as_a_part` |
 //! | #5643 and monomind #243 tools are dropped | all of `tools` and of `clients` |
+//! | #20731, #68647 no CORS | `protection::listed_pages_may_use_the_gateway` |
 //! | #30381 an unknown model is refused, even beside an agent's header | [`an_unknown_model_does_not_hinder_the_agent_in_the_header`] |
-//! | #80418 fields that clients send are refused | [`fields_that_nobody_knows_are_taken`] |
-//! | #42232 another model for one request | `provider::a_header_names_another_model` |
+//! | #80418 fields that clients send are refused | [`fields_that_nobody_knows_are_taken`], `responses::what_is_asked_reaches_the_provider` |
+//! | #42232 another model for one request | `completions::a_header_names_another_model` |
+//! | #78091 a new session for every message | `conversations::a_listed_header_continues_its_conversation` |
 //! | #126461, #126616 `user` is one session for all, without bounds | `sessions::users_do_not_share_a_session`, `summaries::a_long_session_is_summed_up_and_goes_on` |
-//! | #37765, #94908 `user` does not continue | `sessions::a_users_second_turn_holds_the_first_once` |
-//! | #20934 no sessions over HTTP | all of `sessions_over_http` and `session_changes` |
+//! | #37765, #94908 `user` does not continue | `sessions::a_users_second_turn_holds_the_first_once`, `responses::a_response_is_followed_by_its_id` |
+//! | #20934 no sessions over HTTP, and slash commands are plain text | all of `sessions_over_http` and `session_changes`; the README says which stands for which |
 //! | #55334, #22506, #69450, #55768, #92608 every request bloats the store | `sessions::a_stateless_request_leaves_nothing_behind` |
 //! | #1147 history is ignored | `history::history_arrives_as_real_turns` |
 //! | #13602, #3507, #33518 no probes | `contract::probes_need_no_secret`, `metrics::every_process_has_probes_that_follow_it` |
 //! | #13868 a provider's error is not logged | [`a_providers_error_is_logged`] |
 //! | #56763 and others, a valid token is forbidden | `ownership::a_named_token_opens_the_gateway`: there are no scopes |
 //! | #43903, #89314, #15334 one token for all | `ownership::the_same_user_of_two_tokens_has_two_sessions` |
+//! | #29567 no rate limits | all of `caller_limits`, `protection::who_guesses_secrets_is_locked_out_by_the_address_behind_the_proxy` |
 //! | #11793 any session key is taken | `ownership::a_session_key_in_a_header_reaches_no_other_namespace` |
 
 use serde_json::json;

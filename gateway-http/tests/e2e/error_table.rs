@@ -12,6 +12,9 @@
 //! | 409 `idempotency_conflict` | [`a_key_that_is_used_twice_is_a_conflict`] |
 //! | 429 `session_busy` | [`a_busy_session_says_when_to_come_back`] |
 //! | 429 `overloaded` | [`a_full_runner_says_when_to_come_back`] |
+//! | 429 `rate_limit_exceeded`, and `overloaded` for one caller | all of `caller_limits` |
+//! | 429 `too_many_failed_logins` | `protection::who_guesses_secrets_is_locked_out_by_the_address_behind_the_proxy` |
+//! | 431 `headers_too_large` | `connections.rs` |
 //! | 429 `upstream_rate_limit` | `upstream_errors::a_rate_limit_says_when_to_come_back` |
 //! | 502 `upstream_auth` | `upstream_errors::a_refused_key_is_the_gateways_fault` |
 //! | 402 `insufficient_quota` | `upstream_errors::an_unpaid_bill_is_named` |
