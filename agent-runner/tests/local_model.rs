@@ -77,8 +77,12 @@ async fn collect(mut events: EventStream) -> Result<Answer, Error> {
             }
             Event::Usage(usage) => answer.usage = usage,
             Event::Finished(reason) => answer.finish_reason = reason,
-            other
-            @ (Event::Reasoning(_) | Event::Thought { .. } | Event::ToolCall(_) | Event::CallSignature { .. }) => {
+            other @ (Event::Refusal(_)
+            | Event::Logprobs(_)
+            | Event::Reasoning(_)
+            | Event::Thought { .. }
+            | Event::ToolCall(_)
+            | Event::CallSignature { .. }) => {
                 panic!("unexpected {other:?}")
             }
         }
