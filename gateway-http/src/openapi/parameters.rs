@@ -83,7 +83,7 @@ pub(super) const LAST_EVENT_ID: Parameter = Parameter {
     name: "Last-Event-ID",
     place: "header",
     description: "The same as `starting_after`, which goes before it",
-    schema: || json!({"type": "string", "pattern": "^[0-9]{1,15}$"}),
+    schema: || json!({"type": "string"}),
 };
 pub(super) const ON_DISCONNECT: Parameter = Parameter {
     name: "x-clawdbot-on-disconnect",
