@@ -10,10 +10,7 @@ use proto::agent::v1::RunRequest;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use crate::{
-    resumable::{Log, accepted},
-    slots::Ticket,
-};
+use crate::{resumable::Log, slots::Ticket};
 
 /// How many bytes of memory one resumable run's events may take, about. The session store takes more.
 const MAX_RUN_BYTES: usize = 16 * 1024 * 1024;
@@ -83,7 +80,7 @@ impl Live {
             Some(_) => Err(is_another(run_id)),
             None => {
                 let ticket = admit()?;
-                let log = Arc::new(Log::new(accepted(request), MAX_RUN_BYTES));
+                let log = Arc::new(Log::new(MAX_RUN_BYTES));
                 let resumable = Known { fingerprint: fingerprint.clone(), log: log.clone() };
                 let registration = self.register(&mut runs, run_id, Some(resumable));
                 Ok(Entered::New(New { registration, log, ticket }))

@@ -21,7 +21,7 @@ use crate::{
 };
 pub(crate) use log::{Full, Log};
 use peers::Followed;
-pub(crate) use record::{Record, accepted, outcome};
+pub(crate) use record::{Record, outcome};
 
 /// A resumable run on its way, here or at another runner.
 pub(crate) struct Resumable {
@@ -78,6 +78,10 @@ impl Resumable {
     }
 
     async fn run_recorded(&self, record: &Record, run: Run, execute: impl AsyncFnOnce(Run) -> Ended) {
+        // Not before it is recorded: whoever hears of the run can ask for it anywhere.
+        if let Err(Full) = self.log.push(record.accepted()) {
+            return self.log.refuse(Status::resource_exhausted("the run has more events than may be kept"));
+        }
         let ended = execute(run).await;
         match &ended.outcome {
             // Committed with the turn.

@@ -41,7 +41,7 @@ use envelope::Envelope;
 pub(crate) use events::Shown;
 use idempotency::IdempotencyKey;
 use request::ChatRequest;
-pub(crate) use request::{Wire as RequestBody, read};
+pub(crate) use request::{Wire as RequestBody, read, safety_identifier};
 pub(crate) use schema::Event;
 
 const SESSION_KEY: HeaderName = HeaderName::from_static("x-clawdbot-session-key");
@@ -89,7 +89,11 @@ impl Gateway {
 
         let ids = answer_headers(target.session_key.seen_from(caller.namespace()), &run_id);
         let is_kept = idempotency_key.is_some() || on_disconnect == OnDisconnect::Continue;
-        let fingerprint = if is_kept { idempotency::fingerprint(&body, &target, &model, shown) } else { Bytes::new() };
+        let fingerprint = if is_kept {
+            idempotency::fingerprint(&body, &target.agent_id, &target.session_key, &model, shown)
+        } else {
+            Bytes::new()
+        };
         let shape = ChatAnnotation { model: chat.model, include_usage: chat.include_usage, shown };
         let chunks = Chunks::of(&run_id, &shape);
         let envelope = Envelope::new(&run_id, &shape.model);

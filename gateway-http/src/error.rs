@@ -179,6 +179,10 @@ impl ApiError {
     }
 
     /// What it is, for people.
+    pub(crate) fn param(&self) -> Option<&str> {
+        self.param.as_deref()
+    }
+
     pub(crate) fn message(&self) -> &str {
         &self.message
     }

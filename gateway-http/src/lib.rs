@@ -34,7 +34,7 @@ use arc_swap::ArcSwap;
 use http::HeaderName;
 use proto::agent::v1::agent_runner_client::AgentRunnerClient;
 use shared::transport::{MAX_MESSAGE_BYTES, Transport};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use auth::{Auth, FailedLogins, LoginLimits};
 use config::Secrets;
@@ -64,6 +64,8 @@ struct Inner {
     tls: Option<Tls>,
     usages: Usages,
     failed_logins: FailedLogins,
+    /// What is done beside the answers.
+    tasks: TaskTracker,
     /// Cancelled when no more requests are taken.
     draining: CancellationToken,
     /// Cancelled when the answers that are still being given must end.
@@ -121,6 +123,7 @@ impl Gateway {
                 tls,
                 usages: Usages::new(),
                 failed_logins: FailedLogins::new(),
+                tasks: TaskTracker::new(),
                 draining: CancellationToken::new(),
                 cut: CancellationToken::new(),
             }),

@@ -18,13 +18,13 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, header::CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, Uri, header::CONTENT_TYPE};
 use proto::{
     agent::v1::{RunRequest, run_event::Kind},
     session::v1::Message,
 };
 use shared::SessionKey;
-use tracing::Span;
+use tracing::{Instrument, Span};
 use uuid::Uuid;
 
 use crate::{
@@ -37,6 +37,7 @@ use crate::{
     directory::Agents,
     error::ApiError,
     kept::{Annotation, KeptRun, OnDisconnect},
+    limits::Permit,
     run::{Events, shutting_down},
     runs::RunId,
     stream::{Format, Sse},
@@ -62,9 +63,7 @@ pub(crate) async fn create(
     State(gateway): State<Gateway>,
     request: http::Request<Body>,
 ) -> Result<Response, ApiError> {
-    if !gateway.settings().serves_responses {
-        return Err(ApiError::not_found(request.uri().path()));
-    }
+    gateway.serves_responses(request.uri().path())?;
     let answering = gateway.respond(&caller, request);
     gateway.inner.cut.run_until_cancelled(answering).await.ok_or_else(shutting_down)?
 }
@@ -74,8 +73,10 @@ pub(crate) async fn get(
     caller: Caller,
     RunId(id): RunId,
     State(gateway): State<Gateway>,
+    uri: Uri,
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
+    gateway.serves_responses(uri.path())?;
     let query = Query::parse(query.as_deref())?;
     if !query.stream {
         return Ok(answer(&gateway.progress(&caller, &id, true).await?));
@@ -92,7 +93,9 @@ pub(crate) async fn cancel(
     caller: Caller,
     RunId(id): RunId,
     State(gateway): State<Gateway>,
+    uri: Uri,
 ) -> Result<Response, ApiError> {
+    gateway.serves_responses(uri.path())?;
     let (_, annotation) = gateway.response(&caller, &id, true).await?;
     if !annotation.background {
         return Err(ApiError::invalid_value("id", "only a response with `background` can be cancelled"));
@@ -108,6 +111,9 @@ pub(crate) async fn cancel(
 /// Where a response belongs.
 struct Place {
     target: Target,
+    /// The session that is asked for. It is the same when the request comes again, other than that of `target`, which
+    /// is another once somebody has gone on from the previous response.
+    asked_for: SessionKey,
     /// What was said before, where the session does not know it.
     history: Vec<Message>,
     /// The run whose turn has to be the session's newest.
@@ -127,7 +133,7 @@ impl Gateway {
         let id = key.as_ref().map_or_else(Uuid::new_v4, |key| key.run_id(caller.namespace()));
         let run_id = format!("resp_{}", id.simple());
         let place = self.place(caller, &headers, &asked, id, &agents).await?;
-        let Place { target, history, after_run_id } = place;
+        let Place { target, asked_for, history, after_run_id } = place;
         let model = brand::header(&headers, brand::MODEL)?.unwrap_or_default().to_owned();
         let span = Span::current();
         span.record("run.id", &run_id);
@@ -135,7 +141,8 @@ impl Gateway {
         asked.metadata.record(&span);
 
         let ids = answer_headers(target.session_key.seen_from(caller.namespace()), &run_id);
-        let is_kept = asked.store || key.is_some();
+        let goes_on = asked.background || key.is_some() || on_disconnect == OnDisconnect::Continue;
+        let is_kept = asked.store || goes_on;
         let created_at = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs();
         let annotation = ResponseAnnotation { created_at, background: asked.background, echo: asked.echo };
         let annotated = if is_kept { Annotation::Response(annotation.clone()).to_json() } else { String::new() };
@@ -146,8 +153,8 @@ impl Gateway {
         let run = RunRequest {
             owner: caller.namespace().to_string(),
             annotation: annotated,
-            // A request with a key runs again when it has failed.
-            keeps_failure: is_kept && key.is_none(),
+            // A request with a key runs again when it has failed, unless the failure can only be asked for.
+            keeps_failure: is_kept && (key.is_none() || asked.background),
             after_run_id,
             run_id: run_id.clone(),
             agent_id: target.agent_id.to_string(),
@@ -159,17 +166,23 @@ impl Gateway {
             options: Some(asked.options),
             tools: asked.tools,
             tool_choice: asked.tool_choice,
-            fingerprint: if is_kept { fingerprint(&body, &target, &model, Shown::default()) } else { Bytes::new() },
+            fingerprint: if is_kept {
+                fingerprint(&body, &target.agent_id, &asked_for, &model, Shown::default())
+            } else {
+                Bytes::new()
+            },
             model,
         };
-        let events = self.run(run).await?;
-        let goes_on = asked.background || key.is_some() || on_disconnect == OnDisconnect::Continue;
         let guard = (is_kept && !goes_on).then(|| CancelGuard::new(self.clone(), &run_id));
+        let events = self.run(run).await?;
         let progress = Progress::new(&run_id, annotation);
         let mut response = match (asked.stream, asked.background) {
             (true, true) => self.open_stream(events, ResponseEvents::new(progress, guard), Sse::new()),
             (true, false) => self.stream(events, ResponseEvents::new(progress, guard), Sse::new()).await?,
-            (false, true) => answer(&begun(events, progress).await?),
+            (false, true) => {
+                begun(events, progress).await?;
+                answer(&self.progress(caller, &run_id, true).await?)
+            }
             (false, false) => {
                 let progress = finished(events, progress).await?;
                 if let Some(guard) = guard {
@@ -179,6 +192,10 @@ impl Gateway {
             }
         };
         response.headers_mut().extend(ids);
+        if asked.background {
+            self.hold_until_over(permit, caller, run_id);
+            return Ok(response);
+        }
         Ok(permit.hold(response))
     }
 
@@ -210,6 +227,7 @@ impl Gateway {
         } else {
             SessionKey::stateless(&target.agent_id, id)
         };
+        let asked_for = named.as_ref().unwrap_or(&new).clone();
         let (session_key, history, after_run_id) = match (previous, named) {
             (Some(Previous::Newest { session_key, run_id }), _) if asked.store => (session_key, Vec::new(), run_id),
             // Somebody has gone on from there already, or nothing is to be kept: this is a branch of its own.
@@ -218,7 +236,23 @@ impl Gateway {
             (None, None) => (new, Vec::new(), String::new()),
         };
         let target = Target { agent_id: target.agent_id, session_key, stateless: !asked.store };
-        Ok(Place { target, history, after_run_id })
+        Ok(Place { target, asked_for, history, after_run_id })
+    }
+
+    fn serves_responses(&self, path: &str) -> Result<(), ApiError> {
+        if self.settings().serves_responses { Ok(()) } else { Err(ApiError::not_found(path)) }
+    }
+
+    /// Counts a run that goes on without its client among the caller's until it is over, or the gateway ends.
+    fn hold_until_over(&self, permit: Permit, caller: &Caller, run_id: String) {
+        let (gateway, caller) = (self.clone(), caller.clone());
+        let waiting = async move {
+            let is_over = gateway.progress(&caller, &run_id, false);
+            // What it came to is not asked for here.
+            let _ = gateway.inner.draining.run_until_cancelled(is_over).await;
+            drop(permit);
+        };
+        self.inner.tasks.spawn(waiting.in_current_span());
     }
 
     /// A kept response, if the caller may see it.

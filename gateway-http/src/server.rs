@@ -48,6 +48,8 @@ pub async fn serve(gateway: Gateway, listener: TcpListener, shutdown: Cancellati
             gateway.inner.cut.cancel();
             let _ = tokio::time::timeout(LAST_WORDS, connections.wait()).await;
         }
+        gateway.inner.tasks.close();
+        let _ = tokio::time::timeout(LAST_WORDS, gateway.inner.tasks.wait()).await;
         stop_watching.cancel();
     };
     tokio::join!(serving, gateway.inner.directory.watch(&stop_watching), gateway.watch_files(&stop_watching));

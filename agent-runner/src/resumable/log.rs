@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::{Stream, stream};
 use prost::Message;
-use proto::agent::v1::{Accepted, RunEvent, RunOutcome, run_event::Kind};
+use proto::agent::v1::{RunEvent, RunOutcome, run_event::Kind};
 use tokio::sync::Notify;
 use tonic::Status;
 
@@ -36,18 +36,16 @@ enum End {
 pub(crate) struct Full;
 
 impl Log {
-    /// The log of a run that is taken on, for events of so many bytes in all.
-    pub(crate) fn new(accepted: Accepted, max_bytes: usize) -> Self {
-        let mut state = State::default();
-        state.push(RunEvent { seq: state.next_seq(), kind: Some(Kind::Accepted(accepted)) });
-        Self { state: Mutex::new(state), changed: Notify::new(), max_bytes }
+    /// The log of a run that is yet to be taken on, for events of so many bytes in all.
+    pub(crate) fn new(max_bytes: usize) -> Self {
+        Self { state: Mutex::default(), changed: Notify::new(), max_bytes }
     }
 
     /// Adds the next event. A run that is taken over is taken on and begins only once.
     pub(crate) fn push(&self, kind: Kind) -> Result<(), Full> {
         let mut state = self.state();
         let is_there = match kind {
-            Kind::Accepted(_) => true,
+            Kind::Accepted(_) => !state.events.is_empty(),
             Kind::Started(_) => state.events.iter().any(|event| matches!(event.kind, Some(Kind::Started(_)))),
             Kind::TextDelta(_)
             | Kind::ReasoningDelta(_)
@@ -116,8 +114,9 @@ impl Log {
         RunOutcome { events: state.events.iter().cloned().chain([last]).collect() }
     }
 
-    /// The events after the one numbered `after_seq` that there are.
-    pub(crate) fn snapshot(&self, after_seq: u64) -> Vec<Result<RunEvent, Status>> {
+    /// The events after the one numbered `after_seq` that there are, once there are any.
+    pub(crate) async fn snapshot(&self, after_seq: u64) -> Vec<Result<RunEvent, Status>> {
+        let _ = self.next(0).await;
         let state = self.state();
         let refusal = match &state.end {
             Some(End::Refused(status)) => Some(Err(status.clone())),

@@ -19,13 +19,12 @@ pub(crate) struct Record {
     pub(super) keeps_failure: bool,
     /// Whether the run takes a turn, with which its outcome is kept.
     pub(super) has_turn: bool,
-    /// The run's first event as an outcome, for those who find a run whose runner is gone.
-    accepted: Bytes,
+    /// The run's first event.
+    accepted: Accepted,
 }
 
 impl Record {
     pub(crate) fn new(store: Store, request: &RunRequest) -> Self {
-        let first = RunEvent { seq: 1, kind: Some(Kind::Accepted(accepted(request))) };
         Self {
             store,
             run_id: request.run_id.clone(),
@@ -33,7 +32,13 @@ impl Record {
             fingerprint: request.fingerprint.clone(),
             keeps_failure: request.keeps_failure,
             has_turn: !request.stateless,
-            accepted: RunOutcome { events: vec![first] }.encode_to_vec().into(),
+            accepted: Accepted {
+                agent_id: request.agent_id.clone(),
+                session_key: request.session_key.clone(),
+                stateless: request.stateless,
+                owner: request.owner.clone(),
+                annotation: request.annotation.clone(),
+            },
         }
     }
 
@@ -44,7 +49,14 @@ impl Record {
 
     /// Records the run at this runner, in place of one at a runner that is `gone`; returns what is recorded then.
     pub(super) async fn begin(&self, gone: &str) -> Result<Run, Failure> {
-        self.put(RunState::Running, self.accepted.clone(), gone).await
+        // Those who find a run whose runner is gone are told at least this.
+        let first = RunEvent { seq: 1, kind: Some(self.accepted()) };
+        self.put(RunState::Running, RunOutcome { events: vec![first] }.encode_to_vec().into(), gone).await
+    }
+
+    /// What is told of the run first.
+    pub(super) fn accepted(&self) -> Kind {
+        Kind::Accepted(self.accepted.clone())
     }
 
     /// Records what the run has come to.
@@ -74,17 +86,6 @@ impl Record {
     /// What is recorded.
     pub(super) async fn get(&self) -> Result<Option<Run>, Failure> {
         self.store.get_run(&self.run_id).await
-    }
-}
-
-/// What is told of a request first.
-pub(crate) fn accepted(request: &RunRequest) -> Accepted {
-    Accepted {
-        agent_id: request.agent_id.clone(),
-        session_key: request.session_key.clone(),
-        stateless: request.stateless,
-        owner: request.owner.clone(),
-        annotation: request.annotation.clone(),
     }
 }
 

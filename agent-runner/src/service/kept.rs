@@ -29,7 +29,7 @@ impl Service {
         loop {
             if let Some(log) = self.inner.live.log(run_id) {
                 return Ok(if *is_snapshot {
-                    attached(stream::iter(log.snapshot(*after_seq)))
+                    attached(stream::iter(log.snapshot(*after_seq).await))
                 } else {
                     attached(log.follow(*after_seq))
                 });

@@ -3,11 +3,11 @@
 use bytes::Bytes;
 use http::HeaderMap;
 use sha2::{Digest, Sha256};
-use shared::Namespace;
+use shared::{AgentId, Namespace, SessionKey};
 use uuid::Uuid;
 
 use super::Shown;
-use crate::{error::ApiError, target::Target};
+use crate::error::ApiError;
 
 const NAME: &str = "Idempotency-Key";
 const MAX_BYTES: usize = 255;
@@ -39,10 +39,17 @@ impl<'a> IdempotencyKey<'a> {
     }
 }
 
-/// Tells a request from another with the same key.
-pub(crate) fn fingerprint(body: &[u8], target: &Target, model: &str, shown: Shown) -> Bytes {
+/// Tells a request from another with the same key. The session is the one that is asked for, which is the same whenever
+/// the request comes again.
+pub(crate) fn fingerprint(
+    body: &[u8],
+    agent_id: &AgentId,
+    session_key: &SessionKey,
+    model: &str,
+    shown: Shown,
+) -> Bytes {
     let mut hash = Sha256::new();
-    for part in [target.agent_id.as_str(), target.session_key.as_str(), model] {
+    for part in [agent_id.as_str(), session_key.as_str(), model] {
         hash.update(part);
         // None of them has a line break.
         hash.update("\n");

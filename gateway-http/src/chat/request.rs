@@ -170,19 +170,20 @@ impl Wire {
                 .take()
                 .map_or_else(|| Ok(HashMap::new()), |Object(biases)| logit_bias(biases))?,
             verbosity: word("verbosity", self.verbosity.take(), VERBOSITIES)?,
-            safety_identifier: self.safety_identifier()?,
+            safety_identifier: safety_identifier(self.safety_identifier.take())?,
             prompt_cache_key: self.prompt_cache_key.take().unwrap_or_default(),
         })
     }
+}
 
-    fn safety_identifier(&mut self) -> Result<String, ApiError> {
-        let identifier = self.safety_identifier.take().unwrap_or_default();
-        if identifier.chars().count() > MAX_SAFETY_IDENTIFIER_CHARS {
-            let reason = format!("longer than {MAX_SAFETY_IDENTIFIER_CHARS} characters");
-            return Err(ApiError::invalid_value("safety_identifier", &reason));
-        }
-        Ok(identifier)
+/// The identifier of an end user, which providers take up to a length.
+pub(crate) fn safety_identifier(identifier: Option<String>) -> Result<String, ApiError> {
+    let identifier = identifier.unwrap_or_default();
+    if identifier.chars().count() > MAX_SAFETY_IDENTIFIER_CHARS {
+        let reason = format!("longer than {MAX_SAFETY_IDENTIFIER_CHARS} characters");
+        return Err(ApiError::invalid_value("safety_identifier", &reason));
     }
+    Ok(identifier)
 }
 
 /// Reads a body that is one object. Fails with a 400 that names the field at fault.

@@ -73,7 +73,7 @@ struct OfArguments<'a> {
 struct OfError<'a> {
     code: &'a str,
     message: &'a str,
-    param: Option<()>,
+    param: Option<&'a str>,
 }
 
 impl ResponseEvents {
@@ -133,9 +133,14 @@ impl Format for ResponseEvents {
     }
 
     fn break_off(&mut self, error: &ApiError, sse: &mut Sse) {
+        if let Some(guard) = self.guard.take() {
+            guard.disarm();
+        }
+        // Not the next number: who goes on after this event gets the next one.
+        let number = sse.count().saturating_sub(1);
         sse.aside(|buffer| {
-            let body = OfError { code: error.code(), message: error.message(), param: None };
-            put(buffer, "error", None, &body);
+            let body = OfError { code: error.code(), message: error.message(), param: error.param() };
+            put(buffer, "error", number, &body);
             buffer.put_slice(DONE);
         });
     }
@@ -195,20 +200,20 @@ fn tell(sse: &mut Sse, change: &Change<'_>) {
 
 /// One event; the API counts them from 0.
 fn write(sse: &mut Sse, name: &str, body: &impl Serialize) {
-    sse.event(|buffer, number| put(buffer, name, Some(number - 1), body));
+    sse.event(|buffer, number| put(buffer, name, number - 1, body));
 }
 
 /// The event's name is in its data too, before the fields of its body, which is an object that has some.
-fn put(buffer: &mut BytesMut, name: &str, sequence_number: Option<u64>, body: &impl Serialize) {
-    for piece in ["event: ", name, "\ndata: {\"type\":\"", name, "\""] {
+fn put(buffer: &mut BytesMut, name: &str, sequence_number: u64, body: &impl Serialize) {
+    for piece in ["event: ", name, "\ndata: {\"type\":\"", name, "\",\"sequence_number\":"] {
         buffer.put_slice(piece.as_bytes());
     }
-    if let Some(number) = sequence_number {
-        buffer.put_slice(b",\"sequence_number\":");
-        json(buffer, &number);
-    }
+    json(buffer, &sequence_number);
     let start = buffer.len();
     json(buffer, body);
     buffer[start] = b',';
     buffer.put_slice(b"\n\n");
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,6 +25,7 @@ impl Drop for CancelGuard {
     fn drop(&mut self) {
         let Some(gateway) = self.gateway.take() else { return };
         let run_id = std::mem::take(&mut self.run_id);
+        let tasks = gateway.inner.tasks.clone();
         let cancelling = async move {
             if let Err(error) = gateway.cancel_kept(&run_id).await {
                 tracing::warn!(run.id = run_id, error = error.message(), "a run whose client hung up goes on");
@@ -32,7 +33,7 @@ impl Drop for CancelGuard {
         };
         // Outside of a runtime there is nobody left to hang up.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(cancelling.in_current_span());
+            tasks.spawn_on(cancelling.in_current_span(), &runtime);
         }
     }
 }

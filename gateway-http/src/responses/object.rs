@@ -133,8 +133,8 @@ impl Progress {
 
     pub(super) fn status(&self) -> &'static str {
         match &self.state {
-            State::Queued => "queued",
-            State::InProgress => "in_progress",
+            State::Queued if self.annotation.background => "queued",
+            State::Queued | State::InProgress => "in_progress",
             State::Finished(finished) if incomplete(finished).is_some() => "incomplete",
             State::Finished(_) => "completed",
             State::Failed(error) if error.is_cancellation() => "cancelled",

@@ -8,6 +8,9 @@ pub(super) struct Output {
     /// What the items' ids end with.
     suffix: String,
     items: Vec<Item>,
+    /// Where among the items a call is that its deltas know by their index. Several may go on at once, so that all of
+    /// them end with the response.
+    calls: Vec<(u32, usize)>,
 }
 
 /// One item.
@@ -65,7 +68,7 @@ impl Output {
     /// Nothing yet, of the response with this id.
     pub(super) fn new(response_id: &str) -> Self {
         let (_, suffix) = response_id.split_once('_').unwrap_or(("", response_id));
-        Self { suffix: suffix.to_owned(), items: Vec::new() }
+        Self { suffix: suffix.to_owned(), items: Vec::new(), calls: Vec::new() }
     }
 
     pub(super) fn items(&self) -> &[Item] {
@@ -79,7 +82,7 @@ impl Output {
             Kind::RefusalDelta(text) => self.say(&text, true, tell),
             Kind::ToolCallDelta(delta) => self.call(delta, tell),
             // What is said next is another message.
-            Kind::ToolStarted(_) => self.end_last(COMPLETED, tell),
+            Kind::ToolStarted(_) => self.end_message(COMPLETED, tell),
             Kind::Accepted(_)
             | Kind::Started(_)
             | Kind::ReasoningDelta(_)
@@ -93,13 +96,16 @@ impl Output {
 
     /// Nothing more comes; the last item may lack its end.
     pub(super) fn end(&mut self, is_whole: bool, tell: &mut impl FnMut(Change<'_>)) {
-        self.end_last(if is_whole { COMPLETED } else { INCOMPLETE }, tell);
+        let status = if is_whole { COMPLETED } else { INCOMPLETE };
+        self.end_message(status, tell);
+        for (_, index) in std::mem::take(&mut self.calls) {
+            self.end_item(index, status, tell);
+        }
     }
 
     fn say(&mut self, text: &str, is_refusal: bool, tell: &mut impl FnMut(Change<'_>)) {
         let is_open = matches!(self.items.last(), Some(Item::Message(message)) if message.status == IN_PROGRESS);
         if !is_open {
-            self.end_last(COMPLETED, tell);
             let id = format!("msg_{}_{}", self.suffix, self.items.len());
             let message = Message { id, status: IN_PROGRESS, role: "assistant", content: Vec::new() };
             self.add(Item::Message(message), tell);
@@ -137,15 +143,17 @@ impl Output {
 
     /// The call's first delta names it; the others only add arguments.
     fn call(&mut self, delta: ToolCallDelta, tell: &mut impl FnMut(Change<'_>)) {
-        if !delta.id.is_empty() || !delta.name.is_empty() {
-            self.end_last(COMPLETED, tell);
+        let known = self.calls.iter().find(|(index, _)| *index == delta.index).map(|&(_, item)| item);
+        let index = known.unwrap_or(self.items.len());
+        if known.is_none() {
+            self.end_message(COMPLETED, tell);
+            self.calls.push((delta.index, index));
             let id = format!("fc_{}_{}", self.suffix, self.items.len());
             let (call_id, name) = (delta.id, delta.name);
             let call = FunctionCall { id, status: IN_PROGRESS, call_id, name, arguments: String::new() };
             self.add(Item::FunctionCall(call), tell);
         }
-        let index = self.items.len().saturating_sub(1);
-        if let Some(Item::FunctionCall(call)) = self.items.last_mut()
+        if let Item::FunctionCall(call) = &mut self.items[index]
             && !delta.arguments.is_empty()
         {
             call.arguments.push_str(&delta.arguments);
@@ -158,8 +166,16 @@ impl Output {
         self.items.push(item);
     }
 
-    fn end_last(&mut self, status: &'static str, tell: &mut impl FnMut(Change<'_>)) {
-        let Some(index) = self.items.len().checked_sub(1) else { return };
+    /// Ends what is being said, which is always the last item.
+    fn end_message(&mut self, status: &'static str, tell: &mut impl FnMut(Change<'_>)) {
+        if let Some(index) = self.items.len().checked_sub(1)
+            && matches!(self.items[index], Item::Message(_))
+        {
+            self.end_item(index, status, tell);
+        }
+    }
+
+    fn end_item(&mut self, index: usize, status: &'static str, tell: &mut impl FnMut(Change<'_>)) {
         let item = &mut self.items[index];
         match item {
             Item::Message(message) if message.status == IN_PROGRESS => {

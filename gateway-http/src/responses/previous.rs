@@ -2,7 +2,7 @@
 
 use proto::{
     agent::v1::{Accepted, run_event::Kind},
-    session::v1::{ListMessagesRequest, Message, Order, TranscriptMessage},
+    session::v1::{ListMessagesRequest, Message, Order, Role, TranscriptMessage},
 };
 use shared::{AgentId, SessionKey};
 
@@ -17,6 +17,8 @@ use crate::{
 const FIELD: &str = "previous_response_id";
 /// How much of a conversation a branch of it begins with, the newest of it. Models see no more by far.
 const MAX_BRANCH_MESSAGES: usize = 1000;
+/// The same in bytes.
+const MAX_BRANCH_BYTES: usize = 8 * 1024 * 1024;
 const PAGE_MESSAGES: u32 = 200;
 
 /// A response that is followed, and how it stands in its session.
@@ -76,7 +78,7 @@ impl Gateway {
     pub(super) async fn said_until(&self, previous: &Previous) -> Result<Vec<Message>, ApiError> {
         let (Previous::Newest { session_key, run_id } | Previous::Older { session_key, run_id }) = previous;
         let mut said: Vec<Message> = Vec::new();
-        let (mut after_seq, mut is_reached) = (0, false);
+        let (mut after_seq, mut is_reached, mut bytes) = (0, false, 0);
         loop {
             let page = self.page(session_key, after_seq, PAGE_MESSAGES).await?;
             let Some(last) = page.last() else { break };
@@ -85,17 +87,26 @@ impl Gateway {
                 is_reached |= message.run_id == *run_id;
                 // A summary stands for messages that are here themselves.
                 let message = message.message.filter(|message| is_reached && message.compaction.is_none());
-                said.extend(message);
+                bytes += message.as_ref().map_or(0, prost::Message::encoded_len);
+                if bytes <= MAX_BRANCH_BYTES {
+                    said.extend(message);
+                }
             }
-            if said.len() >= MAX_BRANCH_MESSAGES || after_seq <= 1 {
+            if said.len() >= MAX_BRANCH_MESSAGES || bytes > MAX_BRANCH_BYTES || after_seq <= 1 {
                 break;
             }
         }
         if !is_reached {
             return Err(ApiError::invalid_value(FIELD, "it is no longer in its session"));
         }
+        let is_cut = said.len() > MAX_BRANCH_MESSAGES || bytes > MAX_BRANCH_BYTES || after_seq > 1;
         said.truncate(MAX_BRANCH_MESSAGES);
         said.reverse();
+        if is_cut {
+            // The rest of a turn makes no sense without its beginning.
+            let beginning = said.iter().position(|message| message.role() == Role::User);
+            said.drain(..beginning.unwrap_or(said.len()));
+        }
         Ok(said)
     }
 

@@ -19,6 +19,7 @@ use crate::{
         messages::Messages,
         metadata::{Metadata, WireMetadata},
         object::Object,
+        safety_identifier,
         tools::{INVALID_NAME, MAX_TOOLS, is_name},
     },
     error::ApiError,
@@ -159,7 +160,12 @@ impl ResponseRequest {
             let part = Part { kind: Some(Kind::Text(instructions.clone())) };
             messages.insert(0, Message { role: Role::System.into(), parts: vec![part], ..Message::default() });
         }
-        let messages = Messages::of(messages, "input")?;
+        let mut messages = Messages::of(messages, "input")?;
+        if wire.previous_response_id.is_some() {
+            // What the other response has said, it knows: all of this is new.
+            messages.history.append(&mut messages.input);
+            messages.input = std::mem::take(&mut messages.history);
+        }
         let options = wire.options()?;
         let tools = tools(&mut wire.tools)?;
         let tool_choice = wire.tool_choice.take().map(|choice| choice.check(&tools)).transpose()?;
@@ -196,7 +202,7 @@ impl Wire {
             reasoning_effort: word("reasoning.effort", effort, EFFORTS)?,
             verbosity: word("text.verbosity", verbosity, VERBOSITIES)?,
             parallel_tool_calls: self.parallel_tool_calls,
-            safety_identifier: self.safety_identifier.clone().unwrap_or_default(),
+            safety_identifier: safety_identifier(self.safety_identifier.clone())?,
             prompt_cache_key: self.prompt_cache_key.clone().unwrap_or_default(),
             ..GenerationOptions::default()
         })

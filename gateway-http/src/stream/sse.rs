@@ -56,6 +56,11 @@ impl Sse {
         write(&mut self.buffer);
     }
 
+    /// How many of the run's events there have been.
+    pub(crate) fn count(&self) -> u64 {
+        self.count
+    }
+
     /// Something that clients skip.
     pub(crate) fn comment(&mut self, text: &str) {
         self.buffer.put_slice(b": ");

@@ -18,6 +18,7 @@ use crate::{
 each_topology![
     openais_python_client_works,
     openais_javascript_client_works,
+    openais_python_client_speaks_the_responses_api,
     langchain_works,
     pydantic_ai_works,
     vercels_ai_sdk_works,
@@ -38,6 +39,43 @@ async fn openais_python_client_works(topology: Topology) {
     let mut expected = expected(&["BadRequestError", "APIError", "AuthenticationError"]);
     expected["stream"].as_object_mut().unwrap().remove("finish");
     assert_eq!(seen, expected);
+}
+
+async fn openais_python_client_speaks_the_responses_api(topology: Topology) {
+    let gateway = Gateway::start(topology).await;
+    let replies = replies();
+    for reply in [
+        replies.chat,
+        replies.stream,
+        replies.call,
+        replies.result,
+        replies.structured,
+        Reply::text(&["hello"]),
+        Reply::text(&["he", "llo"]),
+        Reply::stream().delta("half").hang(),
+        replies.too_long,
+    ] {
+        gateway.provider.answers_once(reply);
+    }
+    let seen = printed(&gateway, &mut python("openai_responses.py")).await;
+    let expected = json!({
+        "chat": {"text": "hello", "status": "completed", "usage": [7, 3, 10]},
+        "kept": "hello",
+        "stream": {"deltas": ["he", "llo"], "text": "hello", "usage": [7, 3, 10]},
+        "tools": {"arguments": {"a": 2, "b": 3}, "text": "It is 5."},
+        "structured": {"name": "Rome", "inhabitants": 2_800_000},
+        "background": {"status": "completed", "text": "hello"},
+        "cut": {"text": "hello", "whole": true},
+        "stopped": "cancelled",
+        "error": {"class": "BadRequestError", "status": 400, "code": "context_length_exceeded"},
+        "unknown": {"class": "NotFoundError", "status": 404, "code": "not_found"},
+        "stranger": {"class": "AuthenticationError", "status": 401, "code": "invalid_api_key"},
+    });
+    assert_eq!(seen, expected);
+    let asked = gateway.provider.asked();
+    assert_eq!(asked.len(), 9);
+    assert_eq!(asked[3].messages()[2]["tool_call_id"], "call_1");
+    assert_eq!(asked[4].body["response_format"]["type"], "json_schema");
 }
 
 async fn openais_javascript_client_works(topology: Topology) {
@@ -92,23 +130,45 @@ fn check_models(seen: &mut Value) {
 /// checks that each of its calls made one run, with what the call was about.
 async fn answered(topology: Topology, script: &mut Command) -> Value {
     let gateway = Gateway::start(topology).await;
+    let Replies { chat, stream, call, result, structured, too_long } = replies();
+    let broken = Reply::stream().delta("half an ans").break_off();
+    for reply in [chat, stream, call, result, structured, too_long, broken] {
+        gateway.provider.answers_once(reply);
+    }
+    let seen = printed(&gateway, script).await;
+    check_runs(&gateway.provider.asked());
+    seen
+}
+
+/// What the provider answers, whichever way it is asked for.
+struct Replies {
+    chat: Reply,
+    stream: Reply,
+    call: Reply,
+    result: Reply,
+    structured: Reply,
+    too_long: Reply,
+}
+
+fn replies() -> Replies {
     let called = json!([{
         "index": 0, "id": "call_1", "type": "function", "function": {"name": "add", "arguments": r#"{"a":2,"#},
     }]);
-    let calls = Reply::stream().tool_calls(&called);
-    let calls = calls.tool_calls(&json!([{"index": 0, "function": {"arguments": r#""b":3}"#}}]));
+    let call = Reply::stream().tool_calls(&called);
+    let call = call.tool_calls(&json!([{"index": 0, "function": {"arguments": r#""b":3}"#}}]));
     let too_long = "This model's maximum context length is 8192 tokens.";
-    for reply in [
-        Reply::text(&["hello"]),
-        Reply::text(&["he", "llo"]),
-        calls.finish("tool_calls").usage(7, 3).done(),
-        Reply::text(&["It is 5."]),
-        Reply::text(&[r#"{"name":"Rome","#, r#""inhabitants":2800000}"#]),
-        Reply::error(400, "invalid_request_error", "context_length_exceeded", too_long),
-        Reply::stream().delta("half an ans").break_off(),
-    ] {
-        gateway.provider.answers_once(reply);
+    Replies {
+        chat: Reply::text(&["hello"]),
+        stream: Reply::text(&["he", "llo"]),
+        call: call.finish("tool_calls").usage(7, 3).done(),
+        result: Reply::text(&["It is 5."]),
+        structured: Reply::text(&[r#"{"name":"Rome","#, r#""inhabitants":2800000}"#]),
+        too_long: Reply::error(400, "invalid_request_error", "context_length_exceeded", too_long),
     }
+}
+
+/// Runs a script against a gateway, and reads the JSON that it prints.
+async fn printed(gateway: &Gateway, script: &mut Command) -> Value {
     script
         .env("OPENAI_BASE_URL", format!("{}/v1", gateway.url()))
         .env("OPENAI_API_KEY", "secret")
@@ -116,7 +176,6 @@ async fn answered(topology: Topology, script: &mut Command) -> Value {
         .kill_on_drop(true);
     let output = tokio::time::timeout(PATIENCE, script.output()).await.expect("the client ends").unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    check_runs(&gateway.provider.asked());
     serde_json::from_slice(&output.stdout).unwrap()
 }
 

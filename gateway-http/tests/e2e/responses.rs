@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{Answer, Gateway, Request, Topology, each_topology},
+    harness::{Answer, Gateway, Request, Signal, Topology, each_topology, eventually},
     provider::{Gate, Reply},
 };
 
@@ -25,6 +25,14 @@ each_topology![
     a_run_that_fails_is_an_error_and_in_the_background_a_failed_response,
     an_answer_that_is_cut_short_is_incomplete,
     a_client_that_hangs_up_cancels_what_is_not_in_the_background,
+    what_is_not_stored_goes_on_without_its_client_if_that_is_asked_for,
+    calls_whose_pieces_come_mixed_are_told_apart,
+    all_that_comes_with_a_previous_response_is_new,
+    a_repeat_with_a_key_gets_the_same_response,
+    a_failure_in_the_background_is_kept_with_a_key_too,
+    what_cannot_be_recorded_is_not_taken_on,
+    a_response_in_the_background_counts_until_it_is_over,
+    a_gateway_that_ends_leaves_a_kept_response_alone,
     a_response_is_its_owners,
     the_endpoint_can_be_turned_off,
 ];
@@ -148,6 +156,7 @@ async fn a_field_at_fault_is_named(topology: Topology) {
         (json!({"input": "hi", "tools": [{"type": "function", "name": "a b"}]}), "tools[0].name"),
         (json!({"input": "hi", "tool_choice": "required"}), "tool_choice"),
         (json!({"input": "hi", "conversation": "conv_1"}), "conversation"),
+        (json!({"input": "hi", "safety_identifier": "i".repeat(65)}), "safety_identifier"),
         (json!({"input": "hi", "prompt": {"id": "x"}}), "prompt"),
         (json!({"input": "hi", "background": true, "store": false}), "background"),
         (json!({"input": "hi", "truncation": "some"}), "truncation"),
@@ -369,11 +378,162 @@ async fn a_client_that_hangs_up_cancels_what_is_not_in_the_background(topology: 
     gateway.provider.request(1).await;
     drop(stream);
     gateway.provider.hang_up().await;
+    gateway.provider.idle().await;
     // In one piece, likewise.
     let whole = tokio::spawn(respond(&gateway, json!({"input": "hi"})).try_send());
     gateway.provider.request(2).await;
+    assert_eq!(gateway.provider.open(), 1);
     whole.abort();
-    gateway.provider.hang_up().await;
+    gateway.provider.idle().await;
+}
+
+async fn what_is_not_stored_goes_on_without_its_client_if_that_is_asked_for(topology: Topology) {
+    let gateway = Gateway::start(topology).await;
+    let gate = Gate::default();
+    gateway.provider.answers(Reply::stream().delta("hel").wait_for(&gate).delta("lo").finish("stop").done());
+    let request = respond(&gateway, json!({"input": "hi", "stream": true, "store": false}));
+    let mut stream = request.header("x-clawdbot-on-disconnect", "continue").stream().await;
+    stream.first(1).await;
+    let id = stream.header("x-clawdbot-run-id").to_owned();
+    drop(stream);
+    gate.open();
+    assert_eq!(text(&over(&gateway, &id).await), "hello");
+    assert_eq!(sessions(&gateway).await, 0);
+}
+
+async fn calls_whose_pieces_come_mixed_are_told_apart(topology: Topology) {
+    let gateway = Gateway::start(topology).await;
+    let begun = |index: u32, id: &str| json!({"index": index, "id": id, "type": "function", "function": {"name": "f", "arguments": ""}});
+    let piece = |index: u32, text: &str| json!([{"index": index, "function": {"arguments": text}}]);
+    let reply = Reply::stream().tool_calls(&json!([begun(0, "c0"), begun(1, "c1")]));
+    let reply = reply.tool_calls(&piece(0, "{\"x\":")).tool_calls(&piece(1, "{\"y\":"));
+    let reply = reply.tool_calls(&piece(0, "0}")).tool_calls(&piece(1, "1}"));
+    gateway.provider.answers(reply.finish("tool_calls").done());
+    let tools = json!([{"type": "function", "name": "f"}]);
+    let body = json!({"input": "hi", "stream": true, "tools": tools});
+    let told = events(&respond(&gateway, body).send().await);
+    let output = &told.last().expect("an end")["response"]["output"];
+    let calls = [0, 1].map(|index| (&output[index]["call_id"], &output[index]["arguments"], &output[index]["status"]));
+    let expected = [("c0", "{\"x\":0}"), ("c1", "{\"y\":1}")].map(|(id, text)| (json!(id), json!(text)));
+    for (call, (id, text)) in calls.into_iter().zip(&expected) {
+        assert_eq!(call, (id, text, &json!("completed")));
+    }
+    for (index, (_, text)) in expected.iter().enumerate() {
+        let of_call = |event: &&Value| event["output_index"] == index;
+        let deltas = told.iter().filter(of_call).filter_map(|event| event["delta"].as_str());
+        assert_eq!(json!(deltas.collect::<String>()), *text);
+        let done = told.iter().filter(of_call).find(|event| event["type"] == "response.function_call_arguments.done");
+        assert_eq!(done.expect("an end")["arguments"], *text);
+    }
+}
+
+async fn all_that_comes_with_a_previous_response_is_new(topology: Topology) {
+    let gateway = Gateway::start(topology).await;
+    let first = created(&gateway, json!({"input": "one"})).await;
+    let input = json!([
+        {"role": "user", "content": "two"},
+        {"role": "assistant", "content": "as somebody else said"},
+        {"role": "user", "content": "three"},
+    ]);
+    created(&gateway, json!({"input": input, "previous_response_id": id(&first)})).await;
+    let expected = ["user: one", "assistant: hello", "user: two", "assistant: as somebody else said", "user: three"];
+    assert_eq!(gateway.provider.last_asked().conversation(), expected);
+}
+
+async fn a_repeat_with_a_key_gets_the_same_response(topology: Topology) {
+    let gateway = Gateway::start(topology).await;
+    let first = created(&gateway, json!({"input": "one"})).await;
+    let keyed = |key: &'static str, body: &Value| respond(&gateway, body.clone()).header("idempotency-key", key);
+    for (key, body) in [
+        ("k1", json!({"input": "two"})),
+        // Once it is answered, the first response is no longer the newest of its session.
+        ("k2", json!({"input": "two", "previous_response_id": id(&first)})),
+        ("k3", json!({"input": "two", "store": false})),
+        ("k4", json!({"input": "two", "user": "alice"})),
+    ] {
+        let asked = gateway.provider.asked().len();
+        let answers = [keyed(key, &body).send().await.json(), keyed(key, &body).send().await.json()];
+        assert_eq!(text(&answers[0]), "hello");
+        assert_eq!(answers[0], answers[1], "{key}");
+        assert_eq!(gateway.provider.asked().len(), asked + 1, "{key}");
+    }
+    let other = keyed("k2", &json!({"input": "three", "previous_response_id": id(&first)})).send().await;
+    other.assert_error(409, "invalid_request_error", "idempotency_conflict");
+
+    let body = json!({"input": "two", "background": true});
+    let begun = keyed("k5", &body).send().await.json();
+    over(&gateway, &id(&begun)).await;
+    assert_eq!(keyed("k5", &body).send().await.json()["status"], "completed");
+}
+
+async fn a_failure_in_the_background_is_kept_with_a_key_too(topology: Topology) {
+    let gateway = Gateway::start(topology).await;
+    gateway.provider.answers_once(Reply::error(400, "invalid_request_error", "bad", "no such thing"));
+    let body = json!({"input": "hi", "background": true});
+    let response = respond(&gateway, body).header("idempotency-key", "k1").send().await.json();
+    assert_eq!(over(&gateway, &id(&response)).await["status"], "failed");
+}
+
+async fn what_cannot_be_recorded_is_not_taken_on(topology: Topology) {
+    let mut gateway = Gateway::start(topology).await;
+    let body = json!({"input": "hi", "background": true});
+    match topology {
+        Topology::OneProcess => {
+            let database = gateway.installation().state().join("sessions.db");
+            std::fs::rename(&database, database.with_extension("gone")).expect("it is there");
+        }
+        Topology::ThreeProcesses => gateway.kill("session-store").await,
+    }
+    respond(&gateway, body).send().await.assert_error(503, "api_error", "unavailable");
+    assert_eq!(gateway.provider.asked().len(), 0);
+}
+
+async fn a_response_in_the_background_counts_until_it_is_over(topology: Topology) {
+    let config = json!({"gateway": {"limits": {"maxRunsPerToken": 1}}});
+    let gateway = Gateway::with_config(topology, config).await;
+    for is_stream in [false, true] {
+        let gate = Gate::default();
+        gateway.provider.answers_once(Reply::text(&["hello"]).after(&gate));
+        let body = json!({"input": "hi", "background": true, "stream": is_stream});
+        let id = if is_stream {
+            let mut stream = respond(&gateway, body.clone()).stream().await;
+            stream.first(1).await;
+            stream.header("x-clawdbot-run-id").to_owned()
+        } else {
+            id(&created(&gateway, body.clone()).await)
+        };
+        let refused = respond(&gateway, json!({"input": "hi"})).send().await;
+        refused.assert_error(429, "rate_limit_error", "overloaded");
+        gate.open();
+        over(&gateway, &id).await;
+        eventually("it counts no more", async || gateway.ask("hi").send().await.status == 200).await;
+    }
+}
+
+async fn a_gateway_that_ends_leaves_a_kept_response_alone(topology: Topology) {
+    let hasty = json!({"gateway": {"drainMs": 100}, "services": {"agentRunner": {"drainMs": 100}}});
+    let mut gateway = Gateway::with_config(topology, hasty).await;
+    gateway.add_replica().await;
+    let gate = Gate::default();
+    gateway.provider.answers(Reply::stream().delta("hel").wait_for(&gate).delta("lo").finish("stop").done());
+    let mut stream = respond(&gateway, json!({"input": "hi", "stream": true})).stream().await;
+    stream.first(4).await;
+    let id = stream.header("x-clawdbot-run-id").to_owned();
+    gateway.front().signal(Signal::SIGTERM);
+    let end = stream.end().await;
+    assert_eq!(end.data.last().map(String::as_str), Some("[DONE]"));
+    assert_eq!(gateway.front().exit().await.code(), Some(0));
+    if topology == Topology::ThreeProcesses {
+        let error: Value = serde_json::from_str(&end.data[end.data.len() - 2]).expect("JSON");
+        assert_eq!((&error["type"], &error["code"]), (&json!("error"), &json!("unavailable")));
+        // What is next has the number after it.
+        let path = format!("/v1/responses/{id}?stream=true&starting_after={}", error["sequence_number"]);
+        let rest = tokio::spawn(gateway.request_elsewhere("GET", &path).send());
+        gate.open();
+        let rest = events(&rest.await.expect("an answer"));
+        assert_eq!(rest[0]["sequence_number"].as_u64(), error["sequence_number"].as_u64().map(|number| number + 1));
+        assert_eq!(text(&rest.last().expect("an end")["response"]), "hello");
+    }
 }
 
 async fn a_response_is_its_owners(topology: Topology) {
@@ -397,6 +557,11 @@ async fn a_response_is_its_owners(topology: Topology) {
 async fn the_endpoint_can_be_turned_off(topology: Topology) {
     let config = json!({"gateway": {"http": {"endpoints": {"responses": {"enabled": false}}}}});
     let gateway = Gateway::with_config(topology, config).await;
-    let answer = respond(&gateway, json!({"input": "hi"})).send().await;
-    answer.assert_error(404, "invalid_request_error", "not_found");
+    for (method, path) in
+        [("POST", "/v1/responses"), ("GET", "/v1/responses/resp_x"), ("POST", "/v1/responses/resp_x/cancel")]
+    {
+        let answer = gateway.request(method, path).json(json!({"input": "hi"})).send().await;
+        let error = answer.assert_error(404, "invalid_request_error", "not_found");
+        assert!(error["message"].as_str().is_some_and(|message| message.contains(path)), "{error}");
+    }
 }
