@@ -25,7 +25,7 @@ test: python node build
 test-faults: postgres build
     cargo test --package gateway-http {{features}} --test faults -- --nocapture
 
-# Asks the gateway what schemathesis makes up from /openapi.json, for some minutes.
+# Asks the gateway what schemathesis makes up from /openapi.json, for a minute or so.
 fuzz-http: python build
     just check fuzzing
 
@@ -64,7 +64,7 @@ lint-deploy: deploy-python
     {{deploy_python}}/python deploy/tests/lint.py
 
 # What CI does.
-ci: lint test
+ci: lint test fuzz-http
 
 # Formats the code.
 fmt:

@@ -92,11 +92,12 @@ impl Schemas {
             // Version 3.1 has no word for the events of a stream; this is what the next one says of each.
             let data = event(&mut self.responses).to_value();
             content["text/event-stream"] = json!({"schema": {
-                "description": "An event of the stream. The last has the data `[DONE]`",
+                "description": "An event of the stream",
                 "type": "object",
-                "properties": {
-                    "data": {"type": "string", "contentMediaType": "application/json", "contentSchema": data},
-                },
+                "properties": {"data": {"anyOf": [
+                    {"const": "[DONE]", "description": "The last event"},
+                    {"type": "string", "contentMediaType": "application/json", "contentSchema": data},
+                ]}},
                 "required": ["data"],
             }});
         }

@@ -45,10 +45,11 @@ def check(method, path, template=None, body=None, secret="secret", expected=200)
     media = answer["content"][content_type]
     if content_type == "text/event-stream":
         events = [line[6:] for line in text.splitlines() if line.startswith("data: ")]
-        if events.pop() != "[DONE]":
-            wrong.append(f"{what}: no [DONE]")
+        done, data = media["schema"]["properties"]["data"]["anyOf"]
+        if events.pop() != done["const"]:
+            wrong.append(f"{what}: no {done['const']}")
         for event in events:
-            compare(what, media["schema"]["properties"]["data"]["contentSchema"], json.loads(event))
+            compare(what, data["contentSchema"], json.loads(event))
             count["events"] += 1
     else:
         compare(what, media["schema"], json.loads(text))
