@@ -45,6 +45,11 @@ bench-store:
 bench-runs:
     cargo bench --package agent-runner --bench runs
 
+# Measures requests, streams and tokens through one process and three, beside asking the provider directly.
+bench-capacity:
+    cargo build --release --workspace {{features}}
+    cargo bench --package gateway-http {{features}} --bench capacity
+
 # Fuzzes a decoder of what model providers send, for example: just fuzz sse 60; needs cargo-fuzz and a nightly compiler.
 fuzz target seconds="60":
     cd agent-runner && cargo +nightly fuzz run {{target}} -- -max_total_time={{seconds}}
