@@ -1,10 +1,13 @@
 //! Kept runs, found wherever they are: here, at another runner, or in the session store.
 
-use std::pin::Pin;
+use std::{
+    pin::Pin,
+    time::{Duration, SystemTime},
+};
 
 use futures_util::{Stream, TryStreamExt, stream};
 use proto::{
-    agent::v1::{AttachRequest, AttachResponse, CancelRequest, RunEvent},
+    agent::v1::{AttachRequest, AttachResponse, CancelRequest, Failed, FailureCode, RunEvent, run_event::Kind},
     session::v1::{Run, RunState},
 };
 use tonic::{Code, Status};
@@ -21,7 +24,7 @@ pub(super) type Attached = Pin<Box<dyn Stream<Item = Result<AttachResponse, Stat
 
 impl Service {
     /// A run's events as far as they are known here, or at the run's own runner, or kept by the session store. Of a run
-    /// whose runner is gone there is the first event, and then an error.
+    /// whose runner is gone there is the first event, and then an error, or in a snapshot its failure.
     pub(super) async fn attach_anywhere(&self, request: AttachRequest) -> Result<Attached, Status> {
         let AttachRequest { run_id, after_seq, local_only, is_snapshot } = &request;
         // The runner at which the run is recorded, and is not.
@@ -40,16 +43,14 @@ impl Service {
             let recorded = self.recorded(run_id).await?;
             match recorded.state() {
                 RunState::Finished => return Ok(attached(stream::iter(events(&recorded, *after_seq)?))),
-                RunState::Running if recorded.runner == left => {
-                    let lost = Status::unavailable("the run was lost with the agent runner that had it");
-                    return lost_run(&recorded, *after_seq, lost);
-                }
+                RunState::Running if recorded.runner == left => return lost(&recorded, &request),
                 // It may have ended in the meantime, or begun.
                 RunState::Running if recorded.runner == self.inner.store.runner() => left = recorded.runner,
                 RunState::Running => match peers::attach(&recorded.runner, request.clone()).await {
                     Ok(events) => return Ok(Box::pin(events.map_err(from_peer))),
                     Err(status) if status.code() == Code::NotFound => left = recorded.runner,
-                    Err(status) => return lost_run(&recorded, *after_seq, peers::unreachable(&status)),
+                    Err(_) if self.must_be_over(&recorded) => return lost(&recorded, &request),
+                    Err(status) => return cut_off(&recorded, *after_seq, peers::unreachable(&status)),
                 },
                 RunState::Failed | RunState::Unspecified => return Err(unknown(run_id)),
             }
@@ -75,14 +76,38 @@ impl Service {
         peers::cancel(&runner, &run_id).await
     }
 
+    /// Whether a run would have ended by now, even one that waited for its session as long as it may run.
+    fn must_be_over(&self, recorded: &Run) -> bool {
+        let age = SystemTime::UNIX_EPOCH + Duration::from_millis(recorded.created_at_ms);
+        age.elapsed().is_ok_and(|age| age > 2 * self.configured().shared.settings.run_timeout)
+    }
+
     async fn recorded(&self, run_id: &str) -> Result<Run, Status> {
         let recorded = self.inner.store.get_run(run_id).await.map_err(|failure| unavailable(run_id, &failure))?;
         recorded.ok_or_else(|| unknown(run_id))
     }
 }
 
-/// What is left of a run whose runner is gone.
-fn lost_run(recorded: &Run, after_seq: u64, status: Status) -> Result<Attached, Status> {
+/// What is left of a run that was lost with its runner: it has failed, for who asks how it stands. A client that has
+/// a part of its stream is told so outside of the run's events, of which it may have more than are left.
+fn lost(recorded: &Run, request: &AttachRequest) -> Result<Attached, Status> {
+    const MESSAGE: &str = "the run was lost with the agent runner that had it";
+    if !request.is_snapshot {
+        return cut_off(recorded, request.after_seq, Status::unavailable(MESSAGE));
+    }
+    let told = events(recorded, request.after_seq)?;
+    let failed = Failed {
+        code: FailureCode::Unavailable.into(),
+        message: MESSAGE.to_owned(),
+        retryable: true,
+        ..Failed::default()
+    };
+    let last = RunEvent { seq: request.after_seq + told.len() as u64 + 1, kind: Some(Kind::Failed(failed)) };
+    Ok(attached(stream::iter(told.into_iter().chain([Ok(last)]))))
+}
+
+/// What is left of a run whose runner cannot be reached now.
+fn cut_off(recorded: &Run, after_seq: u64, status: Status) -> Result<Attached, Status> {
     let first = events(recorded, after_seq)?;
     Ok(attached(stream::iter(first.into_iter().chain([Err(status)]))))
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{Answer, Gateway, Request, Signal, Topology, each_topology, eventually},
+    harness::{Answer, Gateway, Request, Signal, Topology, each_topology, eventually, run},
     provider::{Gate, Reply},
 };
 
@@ -563,5 +563,29 @@ async fn the_endpoint_can_be_turned_off(topology: Topology) {
         let answer = gateway.request(method, path).json(json!({"input": "hi"})).send().await;
         let error = answer.assert_error(404, "invalid_request_error", "not_found");
         assert!(error["message"].as_str().is_some_and(|message| message.contains(path)), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_response_that_died_with_its_runner_has_failed() {
+    run(died_with_its_runner()).await;
+}
+
+async fn died_with_its_runner() {
+    let mut gateway = Gateway::start(Topology::ThreeProcesses).await;
+    gateway.provider.answers(Reply::stream().delta("hel").hang());
+    let response = created(&gateway, json!({"input": "hi", "background": true})).await;
+    gateway.provider.request(1).await;
+    gateway.kill("agent-runner").await;
+    let path = format!("/v1/responses/{}", id(&response));
+    gateway.request("GET", &path).send().await.assert_error(503, "api_error", "unavailable");
+    gateway.revive("agent-runner");
+    eventually("the runner is back", async || gateway.request("GET", &path).send().await.status == 200).await;
+    let failed = gateway.request("GET", &path).send().await.json();
+    assert_eq!((&failed["status"], &failed["error"]["code"]), (&json!("failed"), &json!("server_error")));
+    // Who follows it is told so too, whatever they have of it.
+    for after in ["", "&starting_after=3"] {
+        let told = events(&gateway.request("GET", &format!("{path}?stream=true{after}")).send().await);
+        assert_eq!(told.last().expect("an end")["type"], "error");
     }
 }

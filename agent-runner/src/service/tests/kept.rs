@@ -1,5 +1,7 @@
 //! What can be done with a kept run by those who know its id.
 
+use std::time::SystemTime;
+
 use prost::Message as _;
 use proto::{
     agent::v1::{
@@ -182,8 +184,16 @@ async fn a_run_that_waits_for_its_turn_can_be_cancelled() {
 
 #[tokio::test]
 async fn of_a_run_whose_runner_is_gone_there_is_what_it_was_and_an_error() {
-    // One that cannot be reached, one that has no address, and this one, which was started again.
-    for gone in ["http://127.0.0.1:9", "process:1", "this runner"] {
+    let now = SystemTime::UNIX_EPOCH.elapsed().expect("a clock").as_millis();
+    let now = u64::try_from(now).expect("milliseconds");
+    // One that cannot be reached, one that has no address, one that would be over, and this one, which was started
+    // again.
+    for (gone, created_at_ms, is_lost) in [
+        ("http://127.0.0.1:9", now, false),
+        ("process:1", now, false),
+        ("process:1", now - 24 * 3_600_000, true),
+        ("this runner", now, true),
+    ] {
         let store = FakeStore::default();
         let event = RunEvent { seq: 1, kind: Some(accepted(false)) };
         store.set_run(Run {
@@ -192,14 +202,23 @@ async fn of_a_run_whose_runner_is_gone_there_is_what_it_was_and_an_error() {
             fingerprint: b"hi"[..].into(),
             state: RunState::Running.into(),
             outcome: RunOutcome { events: vec![event] }.encode_to_vec().into(),
+            created_at_ms,
             ..Run::default()
         });
         let (mut client, _service) = runner(&store, silent());
         for request in [attach("r1", 0), snapshot("r1", 0)] {
-            let mut events = client.attach(request).await.expect("it is known").into_inner();
+            let mut events = client.attach(request.clone()).await.expect("it is known").into_inner();
             let first = events.message().await.expect("no break").and_then(|response| response.event);
             assert_eq!(first.and_then(|event| event.kind), Some(accepted(false)), "{gone}");
-            assert_eq!(events.message().await.expect_err("its runner is gone").code(), Code::Unavailable, "{gone}");
+            let next = events.message().await;
+            if is_lost && request.is_snapshot {
+                let last = next.expect("it is known how it ended").and_then(|response| response.event);
+                assert_eq!(last.as_ref().map(|event| event.seq), Some(2), "{gone}");
+                let kind = last.and_then(|event| event.kind);
+                assert_eq!(failure_code(&[kind.expect("an event")]), Some(FailureCode::Unavailable), "{gone}");
+            } else {
+                assert_eq!(next.expect_err("its runner is gone").code(), Code::Unavailable, "{gone}");
+            }
         }
         let expected = if gone == "this runner" { Code::NotFound } else { Code::Unavailable };
         assert_eq!(client.cancel(cancel("r1")).await.expect_err("its runner is gone").code(), expected, "{gone}");

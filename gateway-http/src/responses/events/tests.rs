@@ -14,9 +14,10 @@ fn written(background: bool, events: Vec<Kind>) -> String {
     let mut format = ResponseEvents::new(Progress::new("resp_1", annotation), None);
     let mut sse = Sse::new();
     for event in events {
-        match event {
-            Kind::Failed(failed) => format.fail(&failed.into(), &mut sse),
-            event => format.take(event, &mut sse),
+        if let Kind::Failed(failed) = event {
+            format.fail(&failed.into(), &mut sse);
+        } else {
+            format.take(event, &mut sse);
         }
     }
     String::from_utf8(sse.take().to_vec()).expect("valid UTF-8")
