@@ -21,7 +21,7 @@ use proto::agent::v1::{
 };
 use shared::{
     AgentId,
-    transport::{Layered, MAX_MESSAGE_BYTES},
+    transport::{Layered, MAX_MESSAGE_BYTES, draining},
 };
 use tokio::sync::mpsc;
 use tokio_util::{
@@ -242,7 +242,7 @@ impl AgentRunner for Service {
 
     async fn run(&self, request: Request<RunRequest>) -> Result<Response<RunEvents>, Status> {
         if self.inner.tasks.is_closed() {
-            return Err(Status::unavailable("the runner is shutting down"));
+            return Err(draining("the runner is shutting down"));
         }
         let request = request.into_inner();
         check_run_id(&request.run_id)?;

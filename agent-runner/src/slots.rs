@@ -5,6 +5,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
+use shared::transport::overloaded;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
 
@@ -64,8 +65,7 @@ impl Slots {
     /// Takes a run in. `RESOURCE_EXHAUSTED` when as many wait as may.
     pub(crate) fn admit(&self) -> Result<Ticket, Status> {
         let admitted = self.admitted.free.clone().try_acquire_owned();
-        let admitted =
-            admitted.map_err(|_| Status::resource_exhausted("the runner has as many runs in flight as it may"))?;
+        let admitted = admitted.map_err(|_| overloaded("the runner has as many runs in flight as it may"))?;
         let waiting = Some(metrics::Counted::waiting_run());
         Ok(Ticket { _admitted: Place::new(&self.admitted, admitted), running: self.running.clone(), waiting })
     }

@@ -106,7 +106,7 @@ impl From<Error> for Status {
             Error::LeaseLost => Status::failed_precondition(message),
             Error::AlreadyCommitted => Status::already_exists(message),
             Error::Busy { .. } | Error::LineFull => Status::resource_exhausted(message),
-            Error::Closed => Status::unavailable(message),
+            Error::Closed => shared::transport::draining("the session store is shutting down"),
             Error::Unavailable(reason) => {
                 tracing::debug!(reason, "the session database is unavailable");
                 Status::unavailable("the session database is unavailable")

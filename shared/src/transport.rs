@@ -3,8 +3,10 @@
 //! A caller cannot tell which of the two it has. Both run the same layers ([`Layered`] around the server, trace context
 //! and deadline around the client), and in both a dropped response stops the work behind it.
 
+mod balance;
 mod client;
 mod deadline;
+mod refusal;
 mod remote;
 mod scope;
 mod server;
@@ -19,8 +21,9 @@ use std::{
 use tonic::body::Body;
 use tower::{Service, ServiceExt, util::BoxCloneSyncService};
 
+pub use refusal::{draining, is_overload, overloaded};
 pub use remote::{InvalidUrl, check, remote};
-pub use server::{Layered, is_overload};
+pub use server::Layered;
 
 /// The largest gRPC message that either side takes, in bytes. A gateway refuses larger requests long before.
 pub const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;

@@ -14,7 +14,7 @@ impl Service {
     /// Asks the agent's embedding model, or the one that the request names.
     pub(super) async fn vectors(&self, request: EmbedRequest) -> Result<EmbedResponse, Status> {
         if self.inner.tasks.is_closed() {
-            return Err(Status::unavailable("the runner is shutting down"));
+            return Err(shared::transport::draining("the runner is shutting down"));
         }
         if !(1..=MAX_TEXTS).contains(&request.input.len()) {
             return Err(invalid_argument("input", &format!("must be 1 to {MAX_TEXTS} texts")));

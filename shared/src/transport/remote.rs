@@ -1,30 +1,22 @@
 //! Network channels: every address of every host of a list of URLs, balanced, and resolved again while running.
 
-use std::{
-    collections::HashSet,
-    future::Future,
-    net::SocketAddr,
-    pin::Pin,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use http::Uri;
-use tokio::{
-    net::TcpStream,
-    sync::{mpsc::Sender, watch},
-};
-use tonic::{
-    Status,
-    body::Body,
-    transport::{Channel, Endpoint, channel::Change},
-};
-use tower::Service;
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::{Channel, Endpoint};
 
-use super::{Transport, TransportError};
+use super::{
+    Transport,
+    balance::{Balancer, Peer, Pool},
+};
 
-const RESOLVE_INTERVAL: Duration = Duration::from_secs(2);
+/// How often addresses that cannot be reached are tried again.
+const TICK: Duration = Duration::from_millis(500);
+/// Names are resolved, and all addresses tried, every two seconds.
+const TICKS_PER_RESOLUTION: u64 = 4;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -48,63 +40,14 @@ pub enum InvalidUrl {
 /// Must be called inside a tokio runtime. The task that resolves names ends when the last clone is dropped.
 pub fn remote(urls: &str) -> Result<Transport, InvalidUrl> {
     let hosts = parse(urls)?;
-    let (channel, changes) = Channel::balance_channel(64);
-    let (resolved, is_resolved) = watch::channel(Resolved::NotYet);
-    tokio::spawn(resolve(hosts, changes, resolved));
-    Ok(Transport::new(Balanced { channel, resolved: is_resolved, is_refusing: false }))
+    let (pool, stop) = (Arc::new(Pool::new()), CancellationToken::new());
+    tokio::spawn(keep(hosts, pool.clone(), stop.clone()));
+    Ok(Transport::new(Balancer::new(pool, stop.drop_guard())))
 }
 
 /// Whether [`remote`] takes these URLs.
 pub fn check(urls: &str) -> Result<(), InvalidUrl> {
     parse(urls).map(drop)
-}
-
-/// A channel over the addresses that are known. Without any, a call would wait for one until its deadline; here it is
-/// refused at once.
-#[derive(Clone)]
-struct Balanced {
-    channel: Channel,
-    resolved: watch::Receiver<Resolved>,
-    /// Whether the next call is refused; decided when the service says that it is ready.
-    is_refusing: bool,
-}
-
-/// What the names of the hosts have come to.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Resolved {
-    NotYet,
-    Nothing,
-    Addresses,
-}
-
-impl Service<http::Request<Body>> for Balanced {
-    type Response = http::Response<Body>;
-    type Error = TransportError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, TransportError>> + Send>>;
-
-    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
-        self.is_refusing = *self.resolved.borrow() == Resolved::Nothing;
-        if self.is_refusing {
-            return Poll::Ready(Ok(()));
-        }
-        self.channel.poll_ready(context).map_err(|error| TransportError(error.into()))
-    }
-
-    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        let refusal = || Status::unavailable("no address of the service is known").into_http();
-        if self.is_refusing {
-            return Box::pin(async move { Ok(refusal()) });
-        }
-        let answer = self.channel.call(request);
-        let mut resolved = self.resolved.clone();
-        Box::pin(async move {
-            tokio::select! {
-                answer = answer => answer.map_err(|error| TransportError(error.into())),
-                // The first look-up was still under way, and found nothing.
-                Ok(_) = resolved.wait_for(|resolved| *resolved == Resolved::Nothing) => Ok(refusal()),
-            }
-        })
-    }
 }
 
 fn parse(urls: &str) -> Result<Vec<String>, InvalidUrl> {
@@ -126,46 +69,42 @@ fn host_and_port(url: &str) -> Option<String> {
     Some(format!("{}:{}", uri.host()?, uri.port_u16().unwrap_or(80)))
 }
 
-/// Keeps the channel's addresses those that the names have. A name that cannot be resolved keeps what it had.
-async fn resolve(hosts: Vec<String>, changes: Sender<Change<SocketAddr, Endpoint>>, resolved: watch::Sender<Resolved>) {
-    let mut found = vec![HashSet::new(); hosts.len()];
-    let mut known = HashSet::new();
-    while !changes.is_closed() {
-        let lookups = join_all(hosts.iter().map(tokio::net::lookup_host)).await;
-        for ((host, addresses), lookup) in hosts.iter().zip(&mut found).zip(lookups) {
-            match lookup {
-                Ok(all) => *addresses = all.collect(),
-                Err(error) => tracing::warn!(server.address = host, %error, "cannot resolve a service's name"),
+/// Keeps the pool's addresses those that the names have, and knows which of them can be reached, until it is told to
+/// stop. A name that cannot be resolved keeps what it had.
+async fn keep(hosts: Vec<String>, pool: Arc<Pool>, stop: CancellationToken) {
+    let mut found = vec![Vec::new(); hosts.len()];
+    for tick in 0_u64.. {
+        let is_round = tick.is_multiple_of(TICKS_PER_RESOLUTION);
+        if is_round {
+            let lookups = join_all(hosts.iter().map(tokio::net::lookup_host)).await;
+            for ((host, addresses), lookup) in hosts.iter().zip(&mut found).zip(lookups) {
+                match lookup {
+                    Ok(all) => *addresses = all.collect(),
+                    Err(error) => tracing::warn!(server.address = host, %error, "cannot resolve a service's name"),
+                }
             }
+            let all: BTreeSet<SocketAddr> = found.iter().flatten().copied().collect();
+            pool.set(&all.into_iter().collect::<Vec<_>>(), connect);
         }
-        let wanted = reachable(found.iter().flatten().copied().collect()).await;
-        for address in known.difference(&wanted).copied() {
-            let _ = changes.send(Change::Remove(address)).await;
+        // Calls find out about a single one by themselves.
+        let peers = pool.peers();
+        if peers.len() > 1 {
+            join_all(peers.iter().filter(|peer| is_round || !peer.is_up()).map(probe)).await;
         }
-        for address in wanted.difference(&known).copied() {
-            let _ = changes.send(Change::Insert(address, endpoint(address))).await;
-        }
-        resolved.send_replace(if wanted.is_empty() { Resolved::Nothing } else { Resolved::Addresses });
-        known = wanted;
-        tokio::select! {
-            () = tokio::time::sleep(RESOLVE_INTERVAL) => {}
-            () = changes.closed() => {}
+        if stop.run_until_cancelled(tokio::time::sleep(TICK)).await.is_none() {
+            return;
         }
     }
 }
 
-/// Leaves out the addresses that refuse connections, unless all do: the balancer gives a dead one its full share of
-/// the calls, and each of them fails.
-async fn reachable(addresses: HashSet<SocketAddr>) -> HashSet<SocketAddr> {
-    if addresses.len() < 2 {
-        return addresses;
-    }
-    let probes = addresses.iter().map(async |&address| {
-        let connected = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await;
-        matches!(connected, Ok(Ok(_))).then_some(address)
-    });
-    let accepting: HashSet<SocketAddr> = join_all(probes).await.into_iter().flatten().collect();
-    if accepting.is_empty() { addresses } else { accepting }
+/// Looks whether an address can be reached: a call that goes to one that cannot waits for long, or fails.
+async fn probe(peer: &Arc<Peer>) {
+    let connected = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(peer.address())).await;
+    peer.set_up(matches!(connected, Ok(Ok(_))));
+}
+
+fn connect(address: SocketAddr) -> Channel {
+    endpoint(address).connect_lazy()
 }
 
 fn endpoint(address: SocketAddr) -> Endpoint {

@@ -9,23 +9,15 @@ use std::{
 };
 
 use tokio::sync::Semaphore;
-use tonic::{Status, body::Body, metadata::MetadataValue, server::NamedService};
+use tonic::{body::Body, server::NamedService};
 use tower::Service;
 use tracing::{Instrument, Span, field::Empty};
 
 use super::{
-    ROUTINE,
+    ROUTINE, refusal,
     scope::{self, Scoped},
 };
 use crate::telemetry;
-
-/// Tells a service's own bound on calls from what the service means by `RESOURCE_EXHAUSTED`.
-const OVERLOAD: &str = "clawdbot-overload";
-
-/// Whether a call was refused because the service had as many in flight as it may.
-pub fn is_overload(status: &Status) -> bool {
-    status.metadata().contains_key(OVERLOAD)
-}
 
 /// A generated server with the layers that every call passes, over the network and in memory alike.
 #[derive(Clone, Debug)]
@@ -61,8 +53,7 @@ where
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let Ok(permit) = self.permits.clone().try_acquire_owned() else {
-            let mut refusal = Status::resource_exhausted("the service has as many calls in flight as it may");
-            refusal.metadata_mut().insert(OVERLOAD, MetadataValue::from_static("calls"));
+            let refusal = refusal::overloaded("the service has as many calls in flight as it may");
             return Box::pin(async { Ok(refusal.into_http()) });
         };
         let span = span(request.uri().path(), request.headers());

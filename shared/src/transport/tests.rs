@@ -17,12 +17,12 @@ use tonic::{Code, Request, Response, Status};
 use super::{Layered, MAX_MESSAGE_BYTES, Transport, is_overload, local, remote};
 use crate::grpc;
 
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A runner whose answers the test decides: `run` streams what `answers` holds and says when it is dropped; `cancel`
 /// never answers.
 #[derive(Clone, Default)]
-struct Scripted {
+pub(super) struct Scripted {
     answers: Vec<String>,
     dropped: Arc<Notify>,
 }
@@ -72,14 +72,14 @@ impl AgentRunner for Scripted {
     }
 }
 
-fn layered(runner: Scripted, max_calls: usize) -> Layered<AgentRunnerServer<Scripted>> {
+pub(super) fn layered(runner: Scripted, max_calls: usize) -> Layered<AgentRunnerServer<Scripted>> {
     let server = AgentRunnerServer::new(runner)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
     Layered::new(server, max_calls)
 }
 
-fn client(transport: Transport) -> AgentRunnerClient<Transport> {
+pub(super) fn client(transport: Transport) -> AgentRunnerClient<Transport> {
     AgentRunnerClient::new(transport).max_decoding_message_size(MAX_MESSAGE_BYTES)
 }
 

@@ -1,0 +1,47 @@
+//! How a service says that it has not begun with a call: its caller may make the call again, at another of its addresses.
+
+use tonic::{Code, Status, metadata::MetadataValue};
+
+const HEADER: &str = "clawdbot-not-started";
+const OVERLOAD: &str = "overload";
+const DRAINING: &str = "draining";
+
+/// Why a service has not begun with a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// It has no room.
+    Overload,
+    /// It is about to end.
+    Draining,
+}
+
+/// A service has as much to do as it may: `RESOURCE_EXHAUSTED`.
+pub fn overloaded(message: &'static str) -> Status {
+    marked(Code::ResourceExhausted, message, OVERLOAD)
+}
+
+/// A service is about to end, and takes nothing new: `UNAVAILABLE`.
+pub fn draining(message: &'static str) -> Status {
+    marked(Code::Unavailable, message, DRAINING)
+}
+
+/// Whether a call was refused because the service had as much to do as it may, rather than for what the service itself
+/// means by `RESOURCE_EXHAUSTED`.
+pub fn is_overload(status: &Status) -> bool {
+    status.metadata().get(HEADER).is_some_and(|why| why == OVERLOAD)
+}
+
+/// The refusal that an answer's head is, if it is one.
+pub(super) fn of(headers: &http::HeaderMap) -> Option<Refusal> {
+    match headers.get(HEADER)?.to_str().ok()? {
+        OVERLOAD => Some(Refusal::Overload),
+        DRAINING => Some(Refusal::Draining),
+        _ => None,
+    }
+}
+
+fn marked(code: Code, message: &'static str, why: &'static str) -> Status {
+    let mut status = Status::new(code, message);
+    status.metadata_mut().insert(HEADER, MetadataValue::from_static(why));
+    status
+}
