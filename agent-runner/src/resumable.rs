@@ -96,7 +96,10 @@ impl Resumable {
                 }
                 Err(_) => ended.tell(),
             },
-            Err(_) if record.keeps_failure => self.keep(record, ended).await,
+            // With its session what it said goes too.
+            Err(failure) if record.keeps_failure && !matches!(failure, Failure::LeaseLost) => {
+                self.keep(record, ended).await;
+            }
             Err(_) => {
                 self.forget(record).await;
                 ended.tell();

@@ -65,7 +65,7 @@ impl Gateway {
         let settings = self.settings();
         let body = body::read(&headers, body, &settings.limits).await?;
         let chat = ChatRequest::parse(&body)?;
-        let permit = self.admit(caller, chat.stream)?;
+        let mut permit = self.admit(caller, chat.stream)?;
         let shown = Shown::of(&headers)?;
         let agents = self.inner.directory.agents().await?;
         let idempotency_key = IdempotencyKey::of(&headers)?;
@@ -116,7 +116,11 @@ impl Gateway {
             fingerprint,
             ..RunRequest::default()
         };
-        let events = self.run(run).await?;
+        let events = if is_kept {
+            self.begin_kept(run, caller, OnDisconnect::Continue, &mut permit).await?.0
+        } else {
+            self.run(run).await?
+        };
         let mut response = if chat.stream {
             let sse = if is_kept { Sse::new().with_ids() } else { Sse::new() };
             self.stream(events, chunks, sse).await?

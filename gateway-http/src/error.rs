@@ -13,6 +13,8 @@ use serde::Serialize;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
+use crate::kept::is_run_id;
+
 /// An error as the client gets it: an HTTP answer, or a frame of a stream that has begun.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ApiError {
@@ -80,8 +82,10 @@ impl ApiError {
         Self::new(StatusCode::NOT_FOUND, INVALID_REQUEST, "not_found", message)
     }
 
+    /// An id that no run could have may be long, or hold anything, and is not repeated.
     pub(crate) fn run_not_found(run_id: &str) -> Self {
-        let message = format!("there is no run `{run_id}`, or nothing is kept of it");
+        let run = if is_run_id(run_id) { format!("run `{run_id}`") } else { "such run".to_owned() };
+        let message = format!("there is no {run}, or nothing is kept of it");
         Self::new(StatusCode::NOT_FOUND, INVALID_REQUEST, "not_found", message)
     }
 

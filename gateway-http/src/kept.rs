@@ -1,6 +1,8 @@
 //! Runs that outlive their requests, found again from any gateway.
 
 mod annotation;
+mod beginning;
+mod guard;
 mod on_disconnect;
 
 use std::time::Duration;
@@ -10,6 +12,7 @@ use tonic::Code;
 
 use crate::{Gateway, caller::Caller, error::ApiError, run::Events};
 pub(crate) use annotation::{Annotation, ChatAnnotation};
+pub(crate) use guard::CancelGuard;
 pub(crate) use on_disconnect::OnDisconnect;
 
 /// How long the runner may take to say whether it has a run.
@@ -66,7 +69,8 @@ impl Gateway {
     }
 }
 
-fn is_run_id(text: &str) -> bool {
+/// Whether a run could have this id.
+pub(crate) fn is_run_id(text: &str) -> bool {
     (1..=MAX_RUN_ID_BYTES).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 

@@ -59,4 +59,13 @@ impl Gateway {
         }
         Permit::take(self.inner.usages.of(caller.holder()), &limits, is_stream)
     }
+
+    /// Lets the caller have a stream that tells of a run, likewise.
+    pub(crate) fn admit_stream(&self, caller: &Caller) -> Result<Permit, ApiError> {
+        let limits = caller.limits(&self.settings());
+        if limits.max_streams.is_none() {
+            return Ok(Permit::unlimited());
+        }
+        Permit::take_stream(self.inner.usages.of(caller.holder()), &limits)
+    }
 }

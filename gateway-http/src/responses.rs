@@ -2,7 +2,6 @@
 //! continued.
 
 mod events;
-mod guard;
 mod items;
 mod object;
 mod output;
@@ -24,7 +23,7 @@ use proto::{
     session::v1::Message,
 };
 use shared::SessionKey;
-use tracing::{Instrument, Span};
+use tracing::Span;
 use uuid::Uuid;
 
 use crate::{
@@ -36,15 +35,13 @@ use crate::{
     },
     directory::Agents,
     error::ApiError,
-    kept::{Annotation, KeptRun, OnDisconnect},
-    limits::Permit,
+    kept::{Annotation, CancelGuard, KeptRun, OnDisconnect},
     run::{Events, shutting_down},
     runs::RunId,
     stream::{Format, Sse},
     target::Target,
 };
 use events::ResponseEvents;
-use guard::CancelGuard;
 use object::Progress;
 pub(crate) use object::ResponseAnnotation;
 use previous::Previous;
@@ -81,11 +78,12 @@ pub(crate) async fn get(
     if !query.stream {
         return Ok(answer(&gateway.progress(&caller, &id, true).await?));
     }
+    let permit = gateway.admit_stream(&caller)?;
     let (run, annotation) = gateway.response(&caller, &id, false).await?;
     let mut sse = Sse::new().after(query.starting_after.map_or(0, |number| number.saturating_add(1)));
     let mut format = ResponseEvents::new(Progress::new(&id, annotation), None);
     format.take(Kind::Accepted(run.accepted), &mut sse);
-    Ok(gateway.open_stream(run.events, format, sse))
+    Ok(permit.hold(gateway.open_stream(run.events, format, sse)))
 }
 
 /// `POST /v1/responses/{id}/cancel`: ends a response that goes on in the background.
@@ -101,11 +99,14 @@ pub(crate) async fn cancel(
         return Err(ApiError::invalid_value("id", "only a response with `background` can be cancelled"));
     }
     gateway.cancel_kept(&id).await?;
-    let ending = gateway.progress(&caller, &id, false);
-    match tokio::time::timeout(END_WAIT, ending).await {
-        Ok(progress) => Ok(answer(&progress?)),
-        Err(_) => Ok(answer(&gateway.progress(&caller, &id, true).await?)),
-    }
+    let ending = async {
+        let ending = gateway.progress(&caller, &id, false);
+        match tokio::time::timeout(END_WAIT, ending).await {
+            Ok(progress) => Ok(answer(&progress?)),
+            Err(_) => Ok(answer(&gateway.progress(&caller, &id, true).await?)),
+        }
+    };
+    gateway.inner.cut.run_until_cancelled(ending).await.ok_or_else(shutting_down)?
 }
 
 /// Where a response belongs.
@@ -126,7 +127,7 @@ impl Gateway {
         let settings = self.settings();
         let body = body::read(&headers, body, &settings.limits).await?;
         let asked = ResponseRequest::parse(&body)?;
-        let permit = self.admit(caller, asked.stream)?;
+        let mut permit = self.admit(caller, asked.stream)?;
         let agents = self.inner.directory.agents().await?;
         let key = IdempotencyKey::of(&headers)?;
         let on_disconnect = settings.on_disconnect.or_of(&headers)?;
@@ -173,8 +174,12 @@ impl Gateway {
             },
             model,
         };
-        let guard = (is_kept && !goes_on).then(|| CancelGuard::new(self.clone(), &run_id));
-        let events = self.run(run).await?;
+        let on_disconnect = if goes_on { OnDisconnect::Continue } else { OnDisconnect::Cancel };
+        let (events, guard) = if is_kept {
+            self.begin_kept(run, caller, on_disconnect, &mut permit).await?
+        } else {
+            (self.run(run).await?, None)
+        };
         let progress = Progress::new(&run_id, annotation);
         let mut response = match (asked.stream, asked.background) {
             (true, true) => self.open_stream(events, ResponseEvents::new(progress, guard), Sse::new()),
@@ -183,19 +188,9 @@ impl Gateway {
                 begun(events, progress).await?;
                 answer(&self.progress(caller, &run_id, true).await?)
             }
-            (false, false) => {
-                let progress = finished(events, progress).await?;
-                if let Some(guard) = guard {
-                    guard.disarm();
-                }
-                answer(&progress)
-            }
+            (false, false) => answer(&finished(events, progress, guard).await?),
         };
         response.headers_mut().extend(ids);
-        if asked.background {
-            self.hold_until_over(permit, caller, run_id);
-            return Ok(response);
-        }
         Ok(permit.hold(response))
     }
 
@@ -243,18 +238,6 @@ impl Gateway {
         if self.settings().serves_responses { Ok(()) } else { Err(ApiError::not_found(path)) }
     }
 
-    /// Counts a run that goes on without its client among the caller's until it is over, or the gateway ends.
-    fn hold_until_over(&self, permit: Permit, caller: &Caller, run_id: String) {
-        let (gateway, caller) = (self.clone(), caller.clone());
-        let waiting = async move {
-            let is_over = gateway.progress(&caller, &run_id, false);
-            // What it came to is not asked for here.
-            let _ = gateway.inner.draining.run_until_cancelled(is_over).await;
-            drop(permit);
-        };
-        self.inner.tasks.spawn(waiting.in_current_span());
-    }
-
     /// A kept response, if the caller may see it.
     async fn response(
         &self,
@@ -291,10 +274,20 @@ async fn begun(mut events: Events, progress: Progress) -> Result<Progress, ApiEr
     taken(progress, events.next().await?)
 }
 
-/// Waits until a run is over; an error if it fails.
-async fn finished(mut events: Events, mut progress: Progress) -> Result<Progress, ApiError> {
+/// Waits until a run is over; an error if it fails. With the guard it is stopped if nobody waits until then.
+async fn finished(
+    mut events: Events,
+    mut progress: Progress,
+    mut guard: Option<CancelGuard>,
+) -> Result<Progress, ApiError> {
     while !progress.is_over() {
-        progress = taken(progress, events.next().await?)?;
+        let event = events.next().await?;
+        if matches!(event, Kind::Finished(_) | Kind::Failed(_))
+            && let Some(guard) = guard.take()
+        {
+            guard.disarm();
+        }
+        progress = taken(progress, event)?;
     }
     Ok(progress)
 }

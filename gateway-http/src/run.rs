@@ -19,6 +19,8 @@ const ACCEPT_TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) enum Events {
     /// Of a run that was begun by this request, or would have been.
     Run(Streaming<RunResponse>),
+    /// The same, with an event that was taken from it already.
+    Begun(Option<Kind>, Streaming<RunResponse>),
     /// Of a kept run.
     Attached(Streaming<AttachResponse>),
 }
@@ -33,7 +35,8 @@ impl Events {
     pub(crate) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Kind, Broken>> {
         loop {
             let next = match self {
-                Self::Run(events) => {
+                Self::Begun(first, _) if first.is_some() => return Poll::Ready(first.take().ok_or(Broken(None))),
+                Self::Run(events) | Self::Begun(_, events) => {
                     ready!(Pin::new(events).poll_next(context)).map(|next| next.map(|RunResponse { event }| event))
                 }
                 Self::Attached(events) => {
@@ -71,11 +74,25 @@ impl From<Broken> for ApiError {
 }
 
 impl Gateway {
-    /// Begins a run.
+    /// Begins a run, which ends when its events are dropped.
     pub(crate) async fn run(&self, run: RunRequest) -> Result<Events, ApiError> {
+        self.accepted(run).await.map(Events::Run)
+    }
+
+    /// Begins a run, and waits for its first event: a kept run is recorded then.
+    pub(crate) async fn begun(&self, run: RunRequest) -> Result<Events, ApiError> {
+        let mut events = Events::Run(self.accepted(run).await?);
+        let first = events.next().await?;
+        Ok(match events {
+            Events::Run(events) => Events::Begun(Some(first), events),
+            Events::Begun(..) | Events::Attached(_) => events,
+        })
+    }
+
+    async fn accepted(&self, run: RunRequest) -> Result<Streaming<RunResponse>, ApiError> {
         let mut runner = self.inner.runner.clone();
         match tokio::time::timeout(ACCEPT_TIMEOUT, runner.run(run)).await {
-            Ok(accepted) => Ok(Events::Run(accepted?.into_inner())),
+            Ok(accepted) => Ok(accepted?.into_inner()),
             Err(_) => Err(ApiError::unavailable("the agent runner did not answer; try again later")),
         }
     }

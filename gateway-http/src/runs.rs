@@ -44,6 +44,7 @@ pub(crate) async fn events(
     RawQuery(query): RawQuery,
 ) -> Result<Response, ApiError> {
     let sse = Sse::new().with_ids().after(starting_after(query.as_deref(), &headers)?);
+    let permit = gateway.admit_stream(&caller)?;
     let answering = async {
         let KeptRun { accepted, events } = gateway.kept_run(&caller, &run_id, false).await?;
         Span::current().record("run.id", &run_id);
@@ -56,7 +57,7 @@ pub(crate) async fn events(
         let mut response = gateway.stream(events, format, sse).await?;
         let session_key = caller.namespace().view(&accepted.session_key);
         response.headers_mut().extend(answer_headers(session_key, &run_id));
-        Ok(response)
+        Ok(permit.hold(response))
     };
     gateway.inner.cut.run_until_cancelled(answering).await.ok_or_else(shutting_down)?
 }

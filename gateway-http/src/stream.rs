@@ -112,11 +112,14 @@ impl<F: Format> Answer<F> {
         loop {
             let event = self.events.next().await?;
             if let Kind::Failed(failed) = event {
-                if !self.sse.is_resumed() {
-                    return Err(failed.into());
+                if self.sse.is_resumed() {
+                    self.fail(failed);
+                    return Ok(());
                 }
-                self.fail(failed);
-                return Ok(());
+                let error = failed.into();
+                // Nobody reads it, but the format knows that the run is over.
+                self.format.fail(&error, &mut self.sse);
+                return Err(error);
             }
             let has_begun = !matches!(event, Kind::Accepted(_));
             self.take(event);

@@ -23,6 +23,7 @@ pub(crate) struct Permit(Option<Held>);
 /// What was taken of a caller's, and goes back when this is dropped.
 struct Held {
     usage: Arc<Usage>,
+    is_run: bool,
     is_stream: bool,
 }
 
@@ -46,7 +47,22 @@ impl Permit {
             give_back(&usage.runs);
             return Err(ApiError::too_many_at_once("streams"));
         }
-        Ok(Self(Some(Held { usage, is_stream })))
+        Ok(Self(Some(Held { usage, is_run: true, is_stream })))
+    }
+
+    /// One of the caller's streams that is no run: it tells of one.
+    pub(super) fn take_stream(usage: Arc<Usage>, limits: &CallerLimits) -> Result<Self, ApiError> {
+        if !take(&usage.streams, limits.max_streams) {
+            return Err(ApiError::too_many_at_once("streams"));
+        }
+        Ok(Self(Some(Held { usage, is_run: false, is_stream: true })))
+    }
+
+    /// Takes the run out of it, which may outlive the stream; nothing if nothing is counted.
+    pub(crate) fn split_run(&mut self) -> Option<Self> {
+        let held = self.0.as_mut().filter(|held| held.is_run)?;
+        held.is_run = false;
+        Some(Self(Some(Held { usage: held.usage.clone(), is_run: true, is_stream: false })))
     }
 
     /// Keeps the permit until the answer is over, or its client gone.
@@ -60,7 +76,9 @@ impl Permit {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        give_back(&self.usage.runs);
+        if self.is_run {
+            give_back(&self.usage.runs);
+        }
         if self.is_stream {
             give_back(&self.usage.streams);
         }
@@ -124,6 +142,22 @@ mod tests {
         drop(answer);
         assert!(take().is_ok());
         assert_eq!((usage.runs.load(Ordering::Acquire), usage.streams.load(Ordering::Acquire)), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn a_run_may_outlive_its_stream() {
+        let usage = Arc::new(Usage::default());
+        let count = || (usage.runs.load(Ordering::Acquire), usage.streams.load(Ordering::Acquire));
+        let mut stream = Permit::take(Arc::clone(&usage), &limits(1, 1), true).expect("the first");
+        let run = stream.split_run().expect("it is counted");
+        assert!(stream.split_run().is_none(), "there is one run only");
+        drop(stream);
+        assert_eq!(count(), (1, 0));
+        let told = Permit::take_stream(Arc::clone(&usage), &limits(1, 1)).expect("it is no run");
+        assert!(Permit::take_stream(Arc::clone(&usage), &limits(1, 1)).is_err());
+        assert_eq!(count(), (1, 1));
+        drop((run, told));
+        assert_eq!(count(), (0, 0));
     }
 
     #[tokio::test]

@@ -5,12 +5,12 @@ use proto::agent::v1::run_event::Kind;
 use serde::Serialize;
 
 use super::{
-    guard::CancelGuard,
     object::Progress,
     output::{Change, Content, Item, Message},
 };
 use crate::{
     error::ApiError,
+    kept::CancelGuard,
     stream::{Format, Sse, json},
 };
 

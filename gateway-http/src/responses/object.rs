@@ -175,7 +175,8 @@ fn incomplete(finished: &Finished) -> Option<&'static str> {
 /// The API has few codes for what went wrong; the message says the rest.
 fn failure_code(error: &ApiError) -> &'static str {
     match error.status().as_u16() {
-        429 => "rate_limit_exceeded",
+        // That its session is busy says nothing of a rate.
+        429 if error.code() != "session_busy" => "rate_limit_exceeded",
         400 => "invalid_prompt",
         _ => "server_error",
     }

@@ -11,7 +11,7 @@ use crate::{
     Gateway,
     caller::Caller,
     error::ApiError,
-    kept::{Annotation, KeptRun},
+    kept::{Annotation, KeptRun, is_run_id},
 };
 
 const FIELD: &str = "previous_response_id";
@@ -39,6 +39,9 @@ impl Gateway {
         agent_id: &AgentId,
         named: Option<&SessionKey>,
     ) -> Result<Previous, ApiError> {
+        if !is_run_id(id) {
+            return Err(ApiError::invalid_value(FIELD, "is no id of a response"));
+        }
         let KeptRun { accepted, mut events } =
             self.kept_run(caller, id, true).await.map_err(|error| error.about(FIELD))?;
         let Accepted { agent_id: of_agent, session_key, stateless, annotation, .. } = accepted;

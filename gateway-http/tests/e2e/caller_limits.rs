@@ -12,6 +12,8 @@ each_topology![
     without_a_rate_nothing_is_said_of_one,
     a_token_has_so_many_runs_in_flight,
     a_token_has_so_many_streams_in_flight,
+    a_run_that_goes_on_without_its_client_counts,
+    a_stream_that_tells_of_a_run_counts,
 ];
 
 fn limited(limits: &Value) -> Value {
@@ -91,4 +93,36 @@ async fn a_token_has_so_many_streams_in_flight(topology: Topology) {
     for _ in 0..3 {
         assert_eq!(gateway.ask("four").stream().await.end().await.content(), "hello", "one after the other");
     }
+}
+
+async fn a_run_that_goes_on_without_its_client_counts(topology: Topology) {
+    let gateway =
+        Gateway::with_config(topology, limited(&json!({"maxRunsPerToken": 1, "maxStreamsPerToken": 1}))).await;
+    for (name, value) in [("idempotency-key", "k1"), ("x-clawdbot-on-disconnect", "continue")] {
+        let gate = Gate::default();
+        gateway.provider.answers_once(Reply::stream().delta("one ").wait_for(&gate).delta("two").finish("stop").done());
+        let mut stream = gateway.ask("one").header(name, value).stream().await;
+        stream.text("one ").await;
+        drop(stream);
+        for _ in 0..5 {
+            gateway.ask("two").send().await.assert_error(429, "rate_limit_error", "overloaded");
+        }
+        gate.open();
+        eventually("it is over", async || gateway.ask("three").send().await.status == 200).await;
+    }
+}
+
+async fn a_stream_that_tells_of_a_run_counts(topology: Topology) {
+    let gateway = Gateway::with_config(topology, limited(&json!({"maxStreamsPerToken": 2}))).await;
+    gateway.provider.answers(Reply::stream().delta("one ").hang());
+    let mut first = gateway.ask("one").header("x-clawdbot-on-disconnect", "continue").stream().await;
+    first.text("one ").await;
+    let path = format!("/v1/runs/{}/events", first.header("x-clawdbot-run-id"));
+    let mut second = gateway.request("GET", &path).follow().await;
+    second.text("one ").await;
+    gateway.request("GET", &path).send().await.assert_error(429, "rate_limit_error", "overloaded");
+    drop((first, second));
+    gateway.provider.answers(Reply::text(&["hello"]));
+    eventually("there is room again", async || gateway.ask("two").with("stream", true).send().await.status == 200)
+        .await;
 }

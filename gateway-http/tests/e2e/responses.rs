@@ -26,12 +26,14 @@ each_topology![
     an_answer_that_is_cut_short_is_incomplete,
     a_client_that_hangs_up_cancels_what_is_not_in_the_background,
     what_is_not_stored_goes_on_without_its_client_if_that_is_asked_for,
+    a_client_that_hangs_up_at_once_leaves_nothing_that_runs,
     calls_whose_pieces_come_mixed_are_told_apart,
     all_that_comes_with_a_previous_response_is_new,
     a_repeat_with_a_key_gets_the_same_response,
     a_failure_in_the_background_is_kept_with_a_key_too,
     what_cannot_be_recorded_is_not_taken_on,
     a_response_in_the_background_counts_until_it_is_over,
+    what_is_being_said_goes_with_its_session,
     a_gateway_that_ends_leaves_a_kept_response_alone,
     a_response_is_its_owners,
     the_endpoint_can_be_turned_off,
@@ -156,6 +158,8 @@ async fn a_field_at_fault_is_named(topology: Topology) {
         (json!({"input": "hi", "tools": [{"type": "function", "name": "a b"}]}), "tools[0].name"),
         (json!({"input": "hi", "tool_choice": "required"}), "tool_choice"),
         (json!({"input": "hi", "conversation": "conv_1"}), "conversation"),
+        (json!({"input": "hi", "previous_response_id": "é"}), "previous_response_id"),
+        (json!({"input": "hi", "previous_response_id": "r".repeat(129)}), "previous_response_id"),
         (json!({"input": "hi", "safety_identifier": "i".repeat(65)}), "safety_identifier"),
         (json!({"input": "hi", "prompt": {"id": "x"}}), "prompt"),
         (json!({"input": "hi", "background": true, "store": false}), "background"),
@@ -401,6 +405,23 @@ async fn what_is_not_stored_goes_on_without_its_client_if_that_is_asked_for(topo
     assert_eq!(sessions(&gateway).await, 0);
 }
 
+async fn a_client_that_hangs_up_at_once_leaves_nothing_that_runs(topology: Topology) {
+    let mut gateway = Gateway::start(topology).await;
+    gateway.add_replica().await;
+    gateway.provider.answers(Reply::stream().delta("hel").hang());
+    for milliseconds in 0..24 {
+        let request = respond(&gateway, json!({"input": "hi", "stream": milliseconds % 2 == 0}));
+        let hasty = tokio::time::timeout(Duration::from_millis(milliseconds), request.try_send());
+        assert!(hasty.await.is_err(), "the answer never ends");
+    }
+    // One that stays, so that the others have had their time.
+    let mut last = respond(&gateway, json!({"input": "hi", "stream": true})).stream().await;
+    last.first(3).await;
+    eventually("the others are stopped", async || gateway.provider.open() == 1).await;
+    drop(last);
+    gateway.provider.idle().await;
+}
+
 async fn calls_whose_pieces_come_mixed_are_told_apart(topology: Topology) {
     let gateway = Gateway::start(topology).await;
     let begun = |index: u32, id: &str| json!({"index": index, "id": id, "type": "function", "function": {"name": "f", "arguments": ""}});
@@ -508,6 +529,18 @@ async fn a_response_in_the_background_counts_until_it_is_over(topology: Topology
         over(&gateway, &id).await;
         eventually("it counts no more", async || gateway.ask("hi").send().await.status == 200).await;
     }
+}
+
+async fn what_is_being_said_goes_with_its_session(topology: Topology) {
+    let gateway = Gateway::start(topology).await;
+    let gate = Gate::default();
+    gateway.provider.answers_once(Reply::stream().delta("hel").wait_for(&gate).delta("lo").finish("stop").done());
+    let begun = respond(&gateway, json!({"input": "hi", "background": true})).send().await;
+    let path = format!("/v1/responses/{}", id(&begun.json()));
+    eventually("it says something", async || gateway.request("GET", &path).send().await.body.contains("hel")).await;
+    assert_eq!(gateway.session("DELETE", begun.session_key(), "").send().await.status, 200);
+    gate.open();
+    eventually("it is gone", async || gateway.request("GET", &path).send().await.status == 404).await;
 }
 
 async fn a_gateway_that_ends_leaves_a_kept_response_alone(topology: Topology) {

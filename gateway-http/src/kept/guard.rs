@@ -5,7 +5,7 @@ use tracing::Instrument;
 use crate::Gateway;
 
 /// Stops a run when it is dropped before the run is over.
-pub(super) struct CancelGuard {
+pub(crate) struct CancelGuard {
     gateway: Option<Gateway>,
     run_id: String,
 }
@@ -16,7 +16,7 @@ impl CancelGuard {
     }
 
     /// The run is over, or shall go on.
-    pub(super) fn disarm(mut self) {
+    pub(crate) fn disarm(mut self) {
         self.gateway = None;
     }
 }
