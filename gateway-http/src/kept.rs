@@ -39,7 +39,7 @@ impl Gateway {
         let mut runner = self.inner.runner.clone();
         let attaching = async {
             let mut events = match runner.attach(request).await {
-                Ok(attached) => Events::Attached(attached.into_inner()),
+                Ok(attached) => Events::Attached(Box::new(attached.into_inner())),
                 Err(status) if status.code() == Code::NotFound => return Err(ApiError::run_not_found(run_id)),
                 Err(status) => return Err(status.into()),
             };

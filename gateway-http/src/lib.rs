@@ -32,6 +32,7 @@ use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use http::HeaderName;
+use metrics::{Unit, describe_counter};
 use proto::agent::v1::agent_runner_client::AgentRunnerClient;
 use shared::transport::{MAX_MESSAGE_BYTES, Transport};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -58,6 +59,8 @@ struct Inner {
     /// What may change while the gateway runs.
     settings: ArcSwap<Settings>,
     runner: AgentRunnerClient<Transport>,
+    /// Whether a runner can go away while this gateway stays.
+    is_runner_remote: bool,
     store: Store,
     directory: Directory,
     /// With it, clients speak TLS.
@@ -111,6 +114,8 @@ struct Limits {
 
 impl Gateway {
     fn new(config: Config, tls: Option<Tls>, runner: Transport, store: Transport) -> Self {
+        describe_counter!(run::RUNS_MOVED, Unit::Count, "Runs that began anew since their runner was gone.");
+        let is_runner_remote = runner.is_remote();
         let runner = AgentRunnerClient::new(runner)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
@@ -119,6 +124,7 @@ impl Gateway {
                 settings: ArcSwap::from_pointee(config.settings),
                 directory: Directory::new(runner.clone()),
                 runner,
+                is_runner_remote,
                 store: Store::new(store, config.store_timeout),
                 tls,
                 usages: Usages::new(),

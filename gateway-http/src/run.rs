@@ -1,5 +1,7 @@
 //! Runs as the gateway sees them: begun at the runner, and told of in events.
 
+mod moving;
+
 use std::{
     pin::Pin,
     task::{Context, Poll, ready},
@@ -11,6 +13,8 @@ use proto::agent::v1::{AttachResponse, RunRequest, RunResponse, run_event::Kind}
 use tonic::{Status, Streaming};
 
 use crate::{Gateway, error::ApiError};
+use moving::Moving;
+pub(crate) use moving::RUNS_MOVED;
 
 /// How long the runner may take to take a run on, or to refuse it.
 const ACCEPT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -18,11 +22,9 @@ const ACCEPT_TIMEOUT: Duration = Duration::from_secs(30);
 /// What happens in a run, in order. Dropping it cancels a run that cannot be resumed.
 pub(crate) enum Events {
     /// Of a run that was begun by this request, or would have been.
-    Run(Streaming<RunResponse>),
-    /// The same, with an event that was taken from it already.
-    Begun(Option<Kind>, Streaming<RunResponse>),
+    Run(Box<Moving>),
     /// Of a kept run.
-    Attached(Streaming<AttachResponse>),
+    Attached(Box<Streaming<AttachResponse>>),
 }
 
 impl Events {
@@ -33,25 +35,28 @@ impl Events {
 
     /// The same, to be polled. Not to be called again after `finished`, `failed` or an error.
     pub(crate) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Kind, Broken>> {
-        loop {
-            let next = match self {
-                Self::Begun(first, _) if first.is_some() => return Poll::Ready(first.take().ok_or(Broken(None))),
-                Self::Run(events) | Self::Begun(_, events) => {
-                    ready!(Pin::new(events).poll_next(context)).map(|next| next.map(|RunResponse { event }| event))
+        match self {
+            Self::Run(run) => run.poll_next(context),
+            Self::Attached(events) => poll_kind(events, context, |AttachResponse { event }| event?.kind),
+        }
+    }
+}
+
+/// The next event of a stream that is known here: a newer runner may tell of others.
+fn poll_kind<T>(
+    events: &mut Streaming<T>,
+    context: &mut Context<'_>,
+    kind: impl Fn(T) -> Option<Kind>,
+) -> Poll<Result<Kind, Broken>> {
+    loop {
+        match ready!(Pin::new(&mut *events).poll_next(context)) {
+            Some(Ok(event)) => {
+                if let Some(kind) = kind(event) {
+                    return Poll::Ready(Ok(kind));
                 }
-                Self::Attached(events) => {
-                    ready!(Pin::new(events).poll_next(context)).map(|next| next.map(|AttachResponse { event }| event))
-                }
-            };
-            let event = match next {
-                Some(Ok(event)) => event,
-                Some(Err(status)) => return Poll::Ready(Err(Broken(Some(status)))),
-                None => return Poll::Ready(Err(Broken(None))),
-            };
-            // A newer runner may tell of what is not known here.
-            if let Some(kind) = event.and_then(|event| event.kind) {
-                return Poll::Ready(Ok(kind));
             }
+            Some(Err(status)) => return Poll::Ready(Err(Broken(Some(status)))),
+            None => return Poll::Ready(Err(Broken(None))),
         }
     }
 }
@@ -65,6 +70,16 @@ impl Broken {
     pub(crate) fn is_end(&self) -> bool {
         self.0.is_none()
     }
+
+    /// Whether it was not the runner that said so, but the way to it that broke.
+    fn is_of_the_way(&self) -> bool {
+        self.0.as_ref().is_some_and(is_of_the_way)
+    }
+}
+
+/// What was made of a broken connection has a source; what a service said has none.
+fn is_of_the_way(status: &Status) -> bool {
+    std::error::Error::source(status).is_some()
 }
 
 impl From<Broken> for ApiError {
@@ -74,26 +89,23 @@ impl From<Broken> for ApiError {
 }
 
 impl Gateway {
-    /// Begins a run, which ends when its events are dropped.
+    /// Begins a run, which ends when its events are dropped, unless it is kept.
     pub(crate) async fn run(&self, run: RunRequest) -> Result<Events, ApiError> {
-        self.accepted(run).await.map(Events::Run)
+        Ok(Events::Run(Box::new(Box::pin(self.begin_moving(run)).await?)))
     }
 
     /// Begins a run, and waits for its first event: a kept run is recorded then.
     pub(crate) async fn begun(&self, run: RunRequest) -> Result<Events, ApiError> {
-        let mut events = Events::Run(self.accepted(run).await?);
-        let first = events.next().await?;
-        Ok(match events {
-            Events::Run(events) => Events::Begun(Some(first), events),
-            Events::Begun(..) | Events::Attached(_) => events,
-        })
+        let mut run = Box::pin(self.begin_moving(run)).await?;
+        run.begin().await?;
+        Ok(Events::Run(Box::new(run)))
     }
 
-    async fn accepted(&self, run: RunRequest) -> Result<Streaming<RunResponse>, ApiError> {
+    async fn accepted(&self, run: RunRequest) -> Result<Streaming<RunResponse>, Status> {
         let mut runner = self.inner.runner.clone();
         match tokio::time::timeout(ACCEPT_TIMEOUT, runner.run(run)).await {
             Ok(accepted) => Ok(accepted?.into_inner()),
-            Err(_) => Err(ApiError::unavailable("the agent runner did not answer; try again later")),
+            Err(_) => Err(Status::unavailable("the agent runner did not answer; try again later")),
         }
     }
 }

@@ -21,6 +21,7 @@ use std::{
 use tonic::body::Body;
 use tower::{Service, ServiceExt, util::BoxCloneSyncService};
 
+pub(crate) use balance::CALL_RETRIES;
 pub use refusal::{draining, is_overload, overloaded};
 pub use remote::{InvalidUrl, check, remote};
 pub use server::Layered;
@@ -33,7 +34,10 @@ const ROUTINE: &[&str] = &["/clawdbot.agent.v1.AgentRunner/ListAgents"];
 
 /// A way to call a service, for the generated clients; cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Transport(BoxCloneSyncService<http::Request<Body>, http::Response<Body>, TransportError>);
+pub struct Transport {
+    service: BoxCloneSyncService<http::Request<Body>, http::Response<Body>, TransportError>,
+    is_remote: bool,
+}
 
 /// Why a call did not reach the service.
 #[derive(Debug)]
@@ -49,11 +53,16 @@ where
         + 'static,
     S::Future: Send + 'static,
 {
-    Transport::new(server.map_err(|never| match never {}))
+    Transport::new(server.map_err(|never| match never {}), false)
 }
 
 impl Transport {
-    fn new<S>(service: S) -> Self
+    /// Whether the service can go away while this process stays.
+    pub fn is_remote(&self) -> bool {
+        self.is_remote
+    }
+
+    fn new<S>(service: S, is_remote: bool) -> Self
     where
         S: Service<http::Request<Body>, Response = http::Response<Body>, Error = TransportError>
             + Clone
@@ -62,7 +71,7 @@ impl Transport {
             + 'static,
         S::Future: Send + 'static,
     {
-        Self(BoxCloneSyncService::new(client::Client::new(service)))
+        Self { service: BoxCloneSyncService::new(client::Client::new(service)), is_remote }
     }
 }
 
@@ -72,11 +81,11 @@ impl Service<http::Request<Body>> for Transport {
     type Future = std::pin::Pin<Box<dyn Future<Output = Result<Self::Response, TransportError>> + Send>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
-        self.0.poll_ready(context)
+        self.service.poll_ready(context)
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        self.0.call(request)
+        self.service.call(request)
     }
 }
 

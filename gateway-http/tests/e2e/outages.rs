@@ -77,6 +77,43 @@ async fn a_runner_that_dies_in_the_middle_ends_the_stream_with_an_error() {
     .await;
 }
 
+/// Runs wait at two runners for a provider that says nothing, and one of the runners is killed.
+#[tokio::test]
+async fn a_run_whose_runner_dies_before_it_gave_anything_moves_to_another() {
+    run(async {
+        let mut gateway = Gateway::start(Topology::ThreeProcesses).await;
+        gateway.add_runner().await;
+        let gate = Gate::default();
+        gateway.provider.answers(Reply::text(&["hel", "lo"]).after(&gate));
+        let whole = [
+            gateway.ask("hi"),
+            gateway.ask("hi").user("alice"),
+            gateway.ask("hi").user("bob").header("idempotency-key", "k1"),
+        ];
+        let mut answers: Vec<_> =
+            whole.into_iter().map(|request| tokio::spawn(async { request.send().await.content() })).collect();
+        let streamed = [
+            gateway.ask("hi"),
+            gateway.ask("hi").user("carol"),
+            gateway.ask("hi").header("x-clawdbot-on-disconnect", "continue"),
+        ];
+        answers.extend(streamed.map(|request| tokio::spawn(async { request.stream().await.end().await.content() })));
+        gateway.provider.request(6).await;
+        gateway.kill("agent-runner").await;
+        gateway.provider.request(7).await;
+        gate.open();
+        for answer in answers {
+            assert_eq!(answer.await.unwrap(), "hello");
+        }
+        for user in ["alice", "bob", "carol"] {
+            let key = format!("agent:main:openai-user:{user}");
+            let messages = gateway.session("GET", &key, "/messages").send().await.json();
+            assert_eq!(messages["data"].as_array().map(Vec::len), Some(2), "{user} has one turn: {messages}");
+        }
+    })
+    .await;
+}
+
 fn assert_says_when_to_retry(retry_after: &str) {
     assert!(retry_after.parse::<u32>().is_ok(), "{retry_after:?}");
 }

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use metrics::{describe_gauge, gauge};
+use metrics::{Unit, describe_counter, describe_gauge, gauge};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio_util::sync::CancellationToken;
+
+use crate::transport::CALL_RETRIES;
 
 const BUILD_INFO: &str = "clawdbot_build_info";
 
@@ -19,6 +21,7 @@ const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 pub(super) fn install() -> Result<PrometheusHandle, BuildError> {
     let metrics = builder()?.install_recorder()?;
     describe_gauge!(BUILD_INFO, "1, with the version of the program.");
+    describe_counter!(CALL_RETRIES, Unit::Count, "Calls that were made again since they had not started, and why.");
     gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     Ok(metrics)
 }

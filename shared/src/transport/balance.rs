@@ -26,6 +26,8 @@ use peer::InFlight;
 pub(super) use peer::Peer;
 use verdict::Reason;
 
+pub(crate) const CALL_RETRIES: &str = "clawdbot_call_retries_total";
+
 /// How often a call that does not start is made at most. Somewhere among so many there is one that takes it, or none does.
 const MAX_TRIES: usize = 3;
 
@@ -145,8 +147,7 @@ impl Balancer {
                 return answer;
             }
             let service = parts.uri.path().trim_start_matches('/').split('/').next().unwrap_or_default().to_owned();
-            metrics::counter!("clawdbot_call_retries_total", "service" => service, "reason" => reason.name())
-                .increment(1);
+            metrics::counter!(CALL_RETRIES, "service" => service, "reason" => reason.name()).increment(1);
         }
     }
 }

@@ -42,7 +42,7 @@ pub fn remote(urls: &str) -> Result<Transport, InvalidUrl> {
     let hosts = parse(urls)?;
     let (pool, stop) = (Arc::new(Pool::new()), CancellationToken::new());
     tokio::spawn(keep(hosts, pool.clone(), stop.clone()));
-    Ok(Transport::new(Balancer::new(pool, stop.drop_guard())))
+    Ok(Transport::new(Balancer::new(pool, stop.drop_guard()), true))
 }
 
 /// Whether [`remote`] takes these URLs.

@@ -85,7 +85,7 @@ fn balanced(addresses: &[SocketAddr]) -> (Arc<Pool>, Transport) {
     let pool = Arc::new(Pool::new());
     pool.set(addresses, connect);
     let keeper = CancellationToken::new().drop_guard();
-    (pool.clone(), Transport::new(Balancer::new(pool, keeper)))
+    (pool.clone(), Transport::new(Balancer::new(pool, keeper), true))
 }
 
 #[tokio::test]

@@ -1,5 +1,9 @@
 //! A second gateway and a second runner, on the same store as the first ones.
 
+use std::net::Ipv4Addr;
+
+use tokio::net::TcpStream;
+
 use super::{Gateway, Ports, Process, Request, Topology, binaries, eventually};
 
 impl Gateway {
@@ -22,6 +26,31 @@ impl Gateway {
         eventually("the second gateway becomes ready", async || {
             let answer = self.request_elsewhere("GET", "/readyz").try_send().await;
             answer.is_some_and(|answer| answer.status == 200)
+        })
+        .await;
+    }
+
+    /// Starts another runner, and the gateway anew so that it knows both. Only where they are processes of their own.
+    pub(crate) async fn add_runner(&mut self) {
+        assert_eq!(self.topology, Topology::ThreeProcesses);
+        let mut ports = self.ports;
+        ports.agent_runner = Ports::free().agent_runner;
+        let (url, other) = ("CLAWDBOT_AGENT_RUNNER_URL", ports.agent_runner);
+        let both = format!("http://127.0.0.1:{},http://127.0.0.1:{other}", self.ports.agent_runner);
+        self.kill("gateway-http").await;
+        self.processes.retain(|process| process.name() != "gateway-http");
+        for (name, binary) in binaries(self.topology) {
+            let (name, ports) = match name {
+                "agent-runner" => ("agent-runner-2", ports),
+                "gateway-http" => (name, self.ports),
+                _ => continue,
+            };
+            let mut command = self.installation.command(&binary);
+            command.envs(ports.env(self.topology)).env(url, &both);
+            self.processes.push(Process::spawn(name, command, &self.installation.logs()));
+        }
+        eventually("both runners listen, and the gateway is ready", async || {
+            TcpStream::connect((Ipv4Addr::LOCALHOST, other)).await.is_ok() && self.is_ready().await
         })
         .await;
     }
