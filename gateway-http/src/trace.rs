@@ -13,10 +13,12 @@ use tracing::{Instrument, Span, field::Empty};
 use uuid::Uuid;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Which trace the answer is in.
+pub(crate) const TRACE_RESPONSE: HeaderName = HeaderName::from_static("traceresponse");
 const MAX_REQUEST_ID_BYTES: usize = 128;
 
 /// Runs the request in a span of its own, which joins the client's trace if it names one. The answer carries the
-/// request's id: the client's own, or a new one.
+/// request's id: the client's own, or a new one; and when there are traces, where to find its own.
 pub(crate) async fn layer(request: Request, next: Next) -> Response {
     let began = Instant::now();
     let request_id = request_id(request.headers());
@@ -36,6 +38,9 @@ pub(crate) async fn layer(request: Request, next: Next) -> Response {
         }
     });
     response.headers_mut().insert(REQUEST_ID, request_id);
+    if let Some(trace) = telemetry::trace_response(&span) {
+        response.headers_mut().insert(TRACE_RESPONSE, trace);
+    }
     response
 }
 

@@ -12,7 +12,7 @@ use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::Subscribe
 
 use crate::config::{self, Document, Environment};
 
-pub use propagation::{adopt, inject, label};
+pub use propagation::{adopt, inject, label, trace_response};
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]

@@ -8,6 +8,7 @@ use tower::{Layer, ServiceExt, service_fn};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 use super::Origin;
+use crate::trace::TRACE_RESPONSE;
 
 /// The origins that may ask.
 #[derive(Clone, Debug)]
@@ -17,7 +18,7 @@ pub(crate) struct Cors {
 }
 
 /// The headers of answers that pages may read beside the usual ones.
-const EXPOSED: [HeaderName; 8] = [
+const EXPOSED: [HeaderName; 9] = [
     HeaderName::from_static("x-request-id"),
     HeaderName::from_static("x-clawdbot-run-id"),
     HeaderName::from_static("x-clawdbot-session-key"),
@@ -25,6 +26,7 @@ const EXPOSED: [HeaderName; 8] = [
     HeaderName::from_static("x-ratelimit-remaining-requests"),
     HeaderName::from_static("x-ratelimit-reset-requests"),
     HeaderName::from_static("x-should-retry"),
+    TRACE_RESPONSE,
     RETRY_AFTER,
 ];
 

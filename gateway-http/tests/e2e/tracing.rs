@@ -13,6 +13,7 @@ use crate::{
 each_topology![
     a_request_is_one_trace_through_every_service,
     a_request_without_a_trace_begins_one,
+    without_a_collector_no_answer_names_a_trace,
     a_failed_request_is_marked_in_its_trace,
     nothing_private_is_in_a_trace,
     nothing_private_is_in_a_log,
@@ -84,6 +85,7 @@ async fn a_request_is_one_trace_through_every_service(topology: Topology) {
     assert!(services(topology).contains(&children[0].service));
     assert!(["clawdbot", "gateway-http"].contains(&children[0].service.as_str()));
     assert_eq!(children[0].attribute("client.address"), "127.0.0.1");
+    assert_eq!(answer.header("traceresponse"), format!("00-{TRACE_ID}-{}-01", children[0].id()));
 
     let at_the_provider = gateway.provider.last_asked().header("traceparent").to_owned();
     let [version, trace_id, span_id, flags] = at_the_provider.split('-').collect::<Vec<_>>()[..] else {
@@ -103,6 +105,13 @@ async fn a_request_without_a_trace_begins_one(topology: Topology) {
     let trace = spans_of(trace_id, &collector.spans(complete).await);
     let roots = trace.iter().filter(|span| span.parent_id().is_empty()).count();
     assert_eq!(roots, 1, "{trace:#?}");
+}
+
+async fn without_a_collector_no_answer_names_a_trace(topology: Topology) {
+    let gateway = Gateway::start(topology).await;
+    let answer = gateway.ask(PROMPT).header("traceparent", &format!("00-{TRACE_ID}-{CALLER}-01")).send().await;
+    assert_ne!(answer.header("x-request-id"), "");
+    assert_eq!(answer.header("traceresponse"), "");
 }
 
 async fn a_failed_request_is_marked_in_its_trace(topology: Topology) {

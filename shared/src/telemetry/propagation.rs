@@ -1,9 +1,10 @@
 //! What the `tracing` crate has no way to say: the W3C trace context in HTTP and gRPC headers, and labels of any name.
 
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::{
     global,
     propagation::{Extractor, Injector},
+    trace::TraceContextExt,
 };
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
@@ -19,6 +20,19 @@ pub fn adopt(span: &Span, headers: &HeaderMap) {
     let parent = global::get_text_map_propagator(|propagator| propagator.extract(&Incoming(headers)));
     // Fails only when tracing is off, and then there is nothing to adopt.
     let _ = span.set_parent(parent);
+}
+
+/// A span as the answer to its request names it, in a `traceresponse` header (W3C Trace Context, level 2); nothing when
+/// tracing is off.
+pub fn trace_response(span: &Span) -> Option<HeaderValue> {
+    let context = span.context();
+    let span = context.span();
+    let span = span.span_context().clone();
+    if !span.is_valid() {
+        return None;
+    }
+    let (trace_id, span_id, flags) = (span.trace_id(), span.span_id(), span.trace_flags().to_u8());
+    HeaderValue::try_from(format!("00-{trace_id}-{span_id}-{flags:02x}")).ok()
 }
 
 /// Puts a label on a span that no field of it was made for; nothing when tracing is off.
