@@ -84,6 +84,8 @@ for event in client.responses.retrieve(cut_id, stream=True, starting_after=event
 seen["cut"] = {"text": cut["text"], "whole": cut["numbers"] == list(range(len(cut["numbers"])))}
 
 stopped = client.responses.create(**ask("stopped"), background=True)
+while client.responses.retrieve(stopped.id).output_text != "half":
+    time.sleep(0.05)
 seen["stopped"] = client.responses.cancel(stopped.id).status
 
 seen["error"] = error(lambda: client.responses.create(**ask("error")))
