@@ -28,6 +28,7 @@ mod visible_events;
 
 mod conversations;
 mod idempotency;
+mod kept_responses;
 mod ownership;
 mod responses;
 mod resume;
