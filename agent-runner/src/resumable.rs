@@ -79,8 +79,8 @@ impl Resumable {
 
     async fn run_recorded(&self, record: &Record, run: Run, execute: impl AsyncFnOnce(Run) -> Ended) {
         // Not before it is recorded: whoever hears of the run can ask for it anywhere.
-        if let Err(Full) = self.log.push(record.accepted()) {
-            return self.log.refuse(Status::resource_exhausted("the run has more events than may be kept"));
+        if let Err(full) = self.log.push(record.accepted()) {
+            return self.log.refuse(full.into());
         }
         let ended = execute(run).await;
         match &ended.outcome {

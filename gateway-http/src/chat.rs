@@ -117,7 +117,7 @@ impl Gateway {
             ..RunRequest::default()
         };
         let events = if is_kept {
-            self.begin_kept(run, caller, OnDisconnect::Continue, &mut permit).await?.0
+            self.begin_kept(run, caller, OnDisconnect::Continue, &mut permit).await?
         } else {
             self.run(run).await?
         };

@@ -114,7 +114,7 @@ struct Limits {
 
 impl Gateway {
     fn new(config: Config, tls: Option<Tls>, runner: Transport, store: Transport) -> Self {
-        describe_counter!(run::RUNS_MOVED, Unit::Count, "Runs that began anew since their runner was gone.");
+        describe_counter!(run::RUNS_MOVED, Unit::Count, "Tries to begin a run anew since its runner was gone.");
         let is_runner_remote = runner.is_remote();
         let runner = AgentRunnerClient::new(runner)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)

@@ -35,7 +35,7 @@ use crate::{
     },
     directory::Agents,
     error::ApiError,
-    kept::{Annotation, CancelGuard, KeptRun, OnDisconnect},
+    kept::{Annotation, KeptRun, OnDisconnect},
     run::{Events, shutting_down},
     runs::RunId,
     stream::{Format, Sse},
@@ -81,7 +81,7 @@ pub(crate) async fn get(
     let permit = gateway.admit_stream(&caller)?;
     let (run, annotation) = gateway.response(&caller, &id, false).await?;
     let mut sse = Sse::new().after(query.starting_after.map_or(0, |number| number.saturating_add(1)));
-    let mut format = ResponseEvents::new(Progress::new(&id, annotation), None);
+    let mut format = ResponseEvents::new(Progress::new(&id, annotation));
     format.take(Kind::Accepted(run.accepted), &mut sse);
     Ok(permit.hold(gateway.open_stream(run.events, format, sse)))
 }
@@ -175,20 +175,20 @@ impl Gateway {
             model,
         };
         let on_disconnect = if goes_on { OnDisconnect::Continue } else { OnDisconnect::Cancel };
-        let (events, guard) = if is_kept {
+        let events = if is_kept {
             self.begin_kept(run, caller, on_disconnect, &mut permit).await?
         } else {
-            (self.run(run).await?, None)
+            self.run(run).await?
         };
         let progress = Progress::new(&run_id, annotation);
         let mut response = match (asked.stream, asked.background) {
-            (true, true) => self.open_stream(events, ResponseEvents::new(progress, guard), Sse::new()),
-            (true, false) => self.stream(events, ResponseEvents::new(progress, guard), Sse::new()).await?,
+            (true, true) => self.open_stream(events, ResponseEvents::new(progress), Sse::new()),
+            (true, false) => self.stream(events, ResponseEvents::new(progress), Sse::new()).await?,
             (false, true) => {
                 begun(events, progress).await?;
                 answer(&self.progress(caller, &run_id, true).await?)
             }
-            (false, false) => answer(&finished(events, progress, guard).await?),
+            (false, false) => answer(&finished(events, progress).await?),
         };
         response.headers_mut().extend(ids);
         Ok(permit.hold(response))
@@ -274,20 +274,10 @@ async fn begun(mut events: Events, progress: Progress) -> Result<Progress, ApiEr
     taken(progress, events.next().await?)
 }
 
-/// Waits until a run is over; an error if it fails. With the guard it is stopped if nobody waits until then.
-async fn finished(
-    mut events: Events,
-    mut progress: Progress,
-    mut guard: Option<CancelGuard>,
-) -> Result<Progress, ApiError> {
+/// Waits until a run is over; an error if it fails.
+async fn finished(mut events: Events, mut progress: Progress) -> Result<Progress, ApiError> {
     while !progress.is_over() {
-        let event = events.next().await?;
-        if matches!(event, Kind::Finished(_) | Kind::Failed(_))
-            && let Some(guard) = guard.take()
-        {
-            guard.disarm();
-        }
-        progress = taken(progress, event)?;
+        progress = taken(progress, events.next().await?)?;
     }
     Ok(progress)
 }

@@ -12,14 +12,15 @@ use futures_util::Stream;
 use proto::agent::v1::{AttachResponse, RunRequest, RunResponse, run_event::Kind};
 use tonic::{Status, Streaming};
 
-use crate::{Gateway, error::ApiError};
+use crate::{Gateway, error::ApiError, kept::CancelGuard};
 use moving::Moving;
 pub(crate) use moving::RUNS_MOVED;
 
 /// How long the runner may take to take a run on, or to refuse it.
 const ACCEPT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What happens in a run, in order. Dropping it cancels a run that cannot be resumed.
+/// What happens in a run, in order. Dropping it before the run is over cancels the run, unless it goes on without
+/// whoever follows it.
 pub(crate) enum Events {
     /// Of a run that was begun by this request, or would have been.
     Run(Box<Moving>),
@@ -28,6 +29,23 @@ pub(crate) enum Events {
 }
 
 impl Events {
+    /// Has a kept run, which would go on without its events, be cancelled with them.
+    pub(crate) fn guarded(mut self, guard: CancelGuard) -> Self {
+        match &mut self {
+            Self::Run(run) => run.guard = Some(guard),
+            Self::Attached(_) => {}
+        }
+        self
+    }
+
+    /// Has a kept run go on without its events after all.
+    pub(crate) fn let_go(&mut self) {
+        match self {
+            Self::Run(run) => run.let_go(),
+            Self::Attached(_) => {}
+        }
+    }
+
     /// What happens next.
     pub(crate) async fn next(&mut self) -> Result<Kind, Broken> {
         std::future::poll_fn(|context| self.poll_next(context)).await
@@ -36,7 +54,13 @@ impl Events {
     /// The same, to be polled. Not to be called again after `finished`, `failed` or an error.
     pub(crate) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Kind, Broken>> {
         match self {
-            Self::Run(run) => run.poll_next(context),
+            Self::Run(run) => {
+                let event = ready!(run.poll_next(context));
+                if matches!(event, Ok(Kind::Finished(_) | Kind::Failed(_))) {
+                    run.let_go();
+                }
+                Poll::Ready(event)
+            }
             Self::Attached(events) => poll_kind(events, context, |AttachResponse { event }| event?.kind),
         }
     }
@@ -70,16 +94,6 @@ impl Broken {
     pub(crate) fn is_end(&self) -> bool {
         self.0.is_none()
     }
-
-    /// Whether it was not the runner that said so, but the way to it that broke.
-    fn is_of_the_way(&self) -> bool {
-        self.0.as_ref().is_some_and(is_of_the_way)
-    }
-}
-
-/// What was made of a broken connection has a source; what a service said has none.
-fn is_of_the_way(status: &Status) -> bool {
-    std::error::Error::source(status).is_some()
 }
 
 impl From<Broken> for ApiError {

@@ -112,14 +112,11 @@ impl<F: Format> Answer<F> {
         loop {
             let event = self.events.next().await?;
             if let Kind::Failed(failed) = event {
-                if self.sse.is_resumed() {
-                    self.fail(failed);
-                    return Ok(());
+                if !self.sse.is_resumed() {
+                    return Err(failed.into());
                 }
-                let error = failed.into();
-                // Nobody reads it, but the format knows that the run is over.
-                self.format.fail(&error, &mut self.sse);
-                return Err(error);
+                self.fail(failed);
+                return Ok(());
             }
             let has_begun = !matches!(event, Kind::Accepted(_));
             self.take(event);
@@ -140,6 +137,8 @@ impl<F: Format> Answer<F> {
     }
 
     fn break_off(&mut self, error: impl FnOnce() -> ApiError) {
+        // Its client did not hang up.
+        self.events.let_go();
         let error = self.end_badly(error);
         self.format.break_off(&error, &mut self.sse);
     }

@@ -22,7 +22,7 @@ use tonic::body::Body;
 use tower::{Service, ServiceExt, util::BoxCloneSyncService};
 
 pub(crate) use balance::CALL_RETRIES;
-pub use refusal::{draining, is_overload, overloaded};
+pub use refusal::{draining, is_broken, is_overload, overloaded};
 pub use remote::{InvalidUrl, check, remote};
 pub use server::Layered;
 

@@ -35,6 +35,12 @@ enum End {
 #[derive(Debug)]
 pub(crate) struct Full;
 
+impl From<Full> for Status {
+    fn from(Full: Full) -> Self {
+        Self::resource_exhausted("the run has more events than may be kept")
+    }
+}
+
 impl Log {
     /// The log of a run that is yet to be taken on, for events of so many bytes in all.
     pub(crate) fn new(max_bytes: usize) -> Self {

@@ -1,14 +1,14 @@
 //! The other runners, where a run may be that is asked for here.
 
-use std::{error::Error as _, time::Duration};
+use std::time::Duration;
 
 use proto::agent::v1::{
     AttachRequest, AttachResponse, CancelRequest, RunEvent, agent_runner_client::AgentRunnerClient, run_event::Kind,
 };
-use shared::transport::{self, MAX_MESSAGE_BYTES, Transport};
+use shared::transport::{self, MAX_MESSAGE_BYTES, Transport, is_broken};
 use tonic::{Code, Request, Status, Streaming};
 
-use super::{Full, Log};
+use super::Log;
 
 /// How long another runner may take to answer, whatever it answers.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -39,8 +39,8 @@ pub(super) async fn follow(runner: &str, run_id: &str, log: &Log) -> Followed {
             log.end(kind);
             return Followed::ToItsEnd;
         }
-        if let Err(Full) = log.push(kind) {
-            return Followed::Refused(Status::resource_exhausted("the run has more events than may be kept"));
+        if let Err(full) = log.push(kind) {
+            return Followed::Refused(full.into());
         }
     }
     Followed::Gone
@@ -67,14 +67,9 @@ pub(crate) async fn cancel(runner: &str, run_id: &str) -> Result<(), Status> {
     }
 }
 
-/// Whether it is the run that is not there, or its runner. What was made of a broken connection has a source.
+/// Whether it is the run that is not there, or its runner.
 fn is_gone(status: &Status) -> bool {
     matches!(status.code(), Code::NotFound | Code::Unavailable) || is_broken(status)
-}
-
-/// Whether it was not the runner that said so, but the way to it that broke.
-pub(crate) fn is_broken(status: &Status) -> bool {
-    status.source().is_some()
 }
 
 /// What callers are told when a run's own runner is gone, or seems to be.

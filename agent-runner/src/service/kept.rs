@@ -10,6 +10,7 @@ use proto::{
     agent::v1::{AttachRequest, AttachResponse, CancelRequest, Failed, FailureCode, RunEvent, run_event::Kind},
     session::v1::{Run, RunState},
 };
+use shared::transport::is_broken;
 use tonic::{Code, Status};
 
 use super::Service;
@@ -123,7 +124,7 @@ fn attached(events: impl Stream<Item = Result<RunEvent, Status>> + Send + 'stati
 
 /// What ends the events of a run at another runner; a connection that breaks is no fault of ours.
 fn from_peer(status: Status) -> Status {
-    if peers::is_broken(&status) { peers::unreachable(&status) } else { status }
+    if is_broken(&status) { peers::unreachable(&status) } else { status }
 }
 
 fn unknown(run_id: &str) -> Status {

@@ -61,7 +61,7 @@ impl<'a> Client<'a> {
         if let Some(user) = ask.user {
             body["user"] = user.into();
         }
-        let request = Request::post(self.deployment.path)
+        let request = Request::post("/v1/chat/completions")
             .header(header::HOST, self.deployment.address.to_string())
             .header(header::AUTHORIZATION, "Bearer secret")
             .header(header::CONTENT_TYPE, "application/json")

@@ -20,7 +20,6 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(super) struct Deployment {
     pub(super) name: &'static str,
     pub(super) address: SocketAddr,
-    pub(super) path: &'static str,
     processes: Vec<Child>,
     /// The configuration and the sessions.
     _folder: Option<TempDir>,
@@ -36,8 +35,7 @@ pub(super) struct Used {
 impl Deployment {
     /// The provider, with nothing before it.
     pub(super) fn direct(provider: SocketAddr) -> Self {
-        let path = "/v1/chat/completions";
-        Self { name: "directly", address: provider, path, processes: Vec::new(), _folder: None }
+        Self { name: "directly", address: provider, processes: Vec::new(), _folder: None }
     }
 
     pub(super) async fn one_process(provider: SocketAddr) -> Result<Self, Error> {
@@ -91,8 +89,7 @@ impl Deployment {
             started.push(command.spawn()?);
         }
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let deployment =
-            Self { name, address, path: "/v1/chat/completions", processes: started, _folder: Some(folder) };
+        let deployment = Self { name, address, processes: started, _folder: Some(folder) };
         tokio::time::timeout(PATIENCE, deployment.answers()).await.map_err(|_| format!("{name} does not answer"))?;
         Ok(deployment)
     }

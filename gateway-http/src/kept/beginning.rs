@@ -20,14 +20,14 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 
 impl Gateway {
     /// Begins a kept run and waits until it is recorded. With `Continue` it counts among the caller's runs until it is
-    /// over, whoever hangs up. Otherwise it is stopped when the guard is dropped, which may be before anybody has it.
+    /// over, whoever hangs up. Otherwise it is stopped with its events, which may be before anybody has them.
     pub(crate) async fn begin_kept(
         &self,
         run: RunRequest,
         caller: &Caller,
         on_disconnect: OnDisconnect,
         permit: &mut Permit,
-    ) -> Result<(Events, Option<CancelGuard>), ApiError> {
+    ) -> Result<Events, ApiError> {
         let (gateway, caller, run_id) = (self.clone(), caller.clone(), run.run_id.clone());
         let (guard, counted) = match on_disconnect {
             OnDisconnect::Cancel => (Some(CancelGuard::new(self.clone(), &run_id)), None),
@@ -35,18 +35,17 @@ impl Gateway {
         };
         let (sender, receiver) = oneshot::channel();
         let beginning = async move {
-            let begun = match gateway.begun(run).await {
-                Ok(events) => Ok((events, guard)),
-                Err(error) => {
-                    // If it is not known whether the run is there, it is stopped.
-                    if let Some(guard) = guard.filter(|_| error.code() != "unavailable") {
-                        guard.disarm();
-                    }
+            let begun = match (gateway.begun(run).await, guard) {
+                (Ok(events), Some(guard)) => Ok(events.guarded(guard)),
+                // If it is not known whether the run is there, it is stopped.
+                (Err(error), Some(guard)) if error.code() != "unavailable" => {
+                    guard.disarm();
                     Err(error)
                 }
+                (begun, _) => begun,
             };
             let is_begun = begun.is_ok();
-            // Nobody waits for it any more: the guard goes with the rest.
+            // If nobody waits for them any more, the events are dropped.
             let _ = sender.send(begun);
             if let Some(permit) = counted.filter(|_| is_begun) {
                 gateway.until_over(&caller, &run_id).await;

@@ -10,7 +10,6 @@ use super::{
 };
 use crate::{
     error::ApiError,
-    kept::CancelGuard,
     stream::{Format, Sse, json},
 };
 
@@ -18,8 +17,6 @@ use crate::{
 pub(super) struct ResponseEvents {
     progress: Progress,
     has_begun: bool,
-    /// Stops the run when its client hangs up, unless it is to go on.
-    guard: Option<CancelGuard>,
 }
 
 #[derive(Serialize)]
@@ -77,8 +74,8 @@ struct OfError<'a> {
 }
 
 impl ResponseEvents {
-    pub(super) fn new(progress: Progress, guard: Option<CancelGuard>) -> Self {
-        Self { progress, has_begun: false, guard }
+    pub(super) fn new(progress: Progress) -> Self {
+        Self { progress, has_begun: false }
     }
 
     /// The first event, which says what was asked for.
@@ -93,9 +90,6 @@ impl ResponseEvents {
     }
 
     fn end(&mut self, sse: &mut Sse) {
-        if let Some(guard) = self.guard.take() {
-            guard.disarm();
-        }
         let name = match self.progress.status() {
             "completed" => "response.completed",
             "incomplete" => "response.incomplete",
@@ -133,9 +127,6 @@ impl Format for ResponseEvents {
     }
 
     fn break_off(&mut self, error: &ApiError, sse: &mut Sse) {
-        if let Some(guard) = self.guard.take() {
-            guard.disarm();
-        }
         // Not the next number: who goes on after this event gets the next one.
         let number = sse.count().saturating_sub(1);
         sse.aside(|buffer| {

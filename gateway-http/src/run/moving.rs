@@ -11,10 +11,11 @@ use std::{
 };
 
 use proto::agent::v1::{RunRequest, RunResponse, run_event::Kind};
+use shared::transport::is_broken;
 use tonic::{Status, Streaming};
 
-use super::{Broken, is_of_the_way, poll_kind};
-use crate::{Gateway, error::ApiError};
+use super::{Broken, poll_kind};
+use crate::{Gateway, error::ApiError, kept::CancelGuard};
 
 /// How long it is waited before each try to find another runner: if there is none, the one that died may be back.
 const PAUSES: [Duration; 3] = [Duration::ZERO, Duration::from_millis(500), Duration::from_secs(1)];
@@ -28,6 +29,8 @@ pub(crate) struct Moving {
     first: Option<Kind>,
     is_accepted: bool,
     is_started: bool,
+    /// Cancels a kept run if this is dropped before the run is over.
+    pub(super) guard: Option<CancelGuard>,
     /// What it takes to begin again, until the run has given something.
     again: Option<Again>,
 }
@@ -46,10 +49,10 @@ impl Gateway {
         let again = self.inner.is_runner_remote.then(|| Again::new(self.clone(), run.clone()));
         let (events, again) = match (self.accepted(run).await, again) {
             (Ok(events), again) => (events, again),
-            (Err(status), Some(mut again)) if is_of_the_way(&status) => (again.begin(&status).await?, Some(again)),
-            (Err(status), _) => return Err(status.into()),
+            (Err(status), Some(mut again)) => (again.begin(status).await?, Some(again)),
+            (Err(status), None) => return Err(status.into()),
         };
-        Ok(Moving { events, first: None, is_accepted: false, is_started: false, again })
+        Ok(Moving { events, first: None, is_accepted: false, is_started: false, guard: None, again })
     }
 }
 
@@ -59,6 +62,12 @@ impl Moving {
         let first = std::future::poll_fn(|context| self.poll_next(context)).await?;
         self.first = Some(first);
         Ok(())
+    }
+
+    pub(super) fn let_go(&mut self) {
+        if let Some(guard) = self.guard.take() {
+            guard.disarm();
+        }
     }
 
     pub(super) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<Kind, Broken>> {
@@ -76,30 +85,19 @@ impl Moving {
                 Ok(Kind::Accepted(_)) if self.is_accepted => {}
                 Ok(Kind::Started(_)) if self.is_started => {}
                 Ok(event) => {
-                    match &event {
-                        Kind::Accepted(_) => self.is_accepted = true,
-                        Kind::Started(_) => self.is_started = true,
-                        Kind::TextDelta(_)
-                        | Kind::ReasoningDelta(_)
-                        | Kind::RefusalDelta(_)
-                        | Kind::LogprobsDelta(_)
-                        | Kind::ToolCallDelta(_)
-                        | Kind::ToolStarted(_)
-                        | Kind::ToolFinished(_)
-                        | Kind::Usage(_)
-                        | Kind::Finished(_)
-                        | Kind::Failed(_) => self.again = None,
+                    self.is_accepted |= matches!(event, Kind::Accepted(_));
+                    self.is_started |= matches!(event, Kind::Started(_));
+                    if !matches!(event, Kind::Accepted(_) | Kind::Started(_)) {
+                        self.again = None;
                     }
                     return Poll::Ready(Ok(event));
                 }
-                Err(broken) => match (&mut self.again, &broken) {
-                    (Some(again), Broken(Some(status))) if broken.is_of_the_way() => {
-                        if !again.start(status) {
-                            return Poll::Ready(Err(broken));
-                        }
+                Err(broken) => {
+                    let again = self.again.as_mut().zip(broken.0.as_ref());
+                    if !again.is_some_and(|(again, status)| again.start(status)) {
+                        return Poll::Ready(Err(broken));
                     }
-                    _ => return Poll::Ready(Err(broken)),
-                },
+                }
             }
         }
     }
@@ -110,8 +108,11 @@ impl Again {
         Self { gateway, run, tries: 0, beginning: None }
     }
 
-    /// Begins the run once more; false when that was tried often enough.
+    /// Begins the run once more if the way to its runner broke; false when it was not that, or was tried often enough.
     fn start(&mut self, status: &Status) -> bool {
+        if !is_broken(status) {
+            return false;
+        }
         let Some(&pause) = PAUSES.get(self.tries) else { return false };
         self.tries += 1;
         tracing::warn!(run.id = self.run.run_id, %status, "a run's runner is gone; the run begins anew at another");
@@ -124,9 +125,10 @@ impl Again {
         true
     }
 
-    async fn begin(&mut self, status: &Status) -> Result<Streaming<RunResponse>, Status> {
-        if !self.start(status) {
-            return Err(status.clone());
+    /// Begins the run elsewhere if it can; else the failure stays.
+    async fn begin(&mut self, status: Status) -> Result<Streaming<RunResponse>, Status> {
+        if !self.start(&status) {
+            return Err(status);
         }
         std::future::poll_fn(|context| self.poll(context)).await
     }
@@ -140,7 +142,7 @@ impl Again {
             let begun = ready!(beginning.as_mut().poll(context));
             self.beginning = None;
             match begun {
-                Err(status) if is_of_the_way(&status) && self.start(&status) => {}
+                Err(status) if self.start(&status) => {}
                 begun => return Poll::Ready(begun),
             }
         }

@@ -9,20 +9,18 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use arc_swap::ArcSwapOption;
-use bytes::Bytes;
-use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt, Full};
 use tokio::sync::watch;
 use tokio_util::sync::DropGuard;
 use tonic::{Status, body::Body, transport::Channel};
 use tower::{Service, ServiceExt};
 
-use super::TransportError;
-use peer::InFlight;
+use super::{TransportError, scope::Scoped};
+use peer::Connect;
 pub(super) use peer::Peer;
 use verdict::Reason;
 
@@ -57,15 +55,11 @@ impl Pool {
 
     /// Has these addresses take the place of those that there were. What is known of one that stays is kept, and calls
     /// to one that goes are finished.
-    pub(super) fn set(
-        &self,
-        addresses: &[SocketAddr],
-        connect: impl Fn(SocketAddr) -> Channel + Send + Sync + Clone + 'static,
-    ) {
+    pub(super) fn set(&self, addresses: &[SocketAddr], connect: Connect) {
         let before = self.peers();
         let peers = addresses.iter().map(|&address| {
             let known = before.iter().find(|peer| peer.address() == address);
-            known.cloned().unwrap_or_else(|| Arc::new(Peer::new(address, connect.clone())))
+            known.cloned().unwrap_or_else(|| Arc::new(Peer::new(address, connect)))
         });
         self.peers.store(Some(Arc::new(peers.collect())));
         self.is_resolved.send_replace(true);
@@ -73,6 +67,9 @@ impl Pool {
 
     /// Waits until names are resolved for the first time.
     async fn resolved(&self) {
+        if self.peers.load().is_some() {
+            return;
+        }
         // It cannot fail: the sender is here.
         let _ = self.is_resolved.subscribe().wait_for(|&is_resolved| is_resolved).await;
     }
@@ -135,7 +132,7 @@ impl Balancer {
                 if answer.is_ok() {
                     peer.set_up(true);
                 }
-                return answer.map(|response| response.map(|body| Counted::body(body, in_flight)));
+                return answer.map(|response| response.map(|body| Scoped::new(body).place(in_flight).boxed()));
             };
             drop(in_flight);
             if reason.is_down() {
@@ -168,39 +165,6 @@ impl Service<http::Request<Body>> for Balancer {
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         Box::pin(self.clone().make(request))
-    }
-}
-
-/// An answer that counts as a call in flight until its end.
-struct Counted {
-    body: Body,
-    in_flight: Option<InFlight>,
-}
-
-impl Counted {
-    fn body(body: Body, in_flight: InFlight) -> Body {
-        Body::new(Self { body, in_flight: Some(in_flight) })
-    }
-}
-
-impl http_body::Body for Counted {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
-        if !matches!(&frame, Some(Ok(frame)) if frame.is_data()) {
-            self.in_flight = None;
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 

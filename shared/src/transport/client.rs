@@ -47,7 +47,7 @@ where
         let call = async move {
             let response = deadline::bound(deadline, answer).await?;
             scope::record_status(&Span::current(), response.headers());
-            Ok(response.map(|body| Scoped::new(body).span(Span::current()).deadline(deadline).boxed()))
+            Ok(response.map(|body| Scoped::<()>::new(body).span(Span::current()).deadline(deadline).boxed()))
         };
         Box::pin(call.instrument(span))
     }

@@ -1,4 +1,7 @@
-//! How a service says that it has not begun with a call: its caller may make the call again, at another of its addresses.
+//! What a failed call says of itself: whether the service has begun with it, so that its caller may make it again at
+//! another address, and whether it was the service at all that failed.
+
+use std::error::Error;
 
 use tonic::{Code, Status, metadata::MetadataValue};
 
@@ -29,6 +32,12 @@ pub fn draining(message: &'static str) -> Status {
 /// means by `RESOURCE_EXHAUSTED`.
 pub fn is_overload(status: &Status) -> bool {
     status.metadata().get(HEADER).is_some_and(|why| why == OVERLOAD)
+}
+
+/// Whether it was not the service that said so, but the way to it that broke: what is made of a broken connection has a
+/// source.
+pub fn is_broken(status: &Status) -> bool {
+    status.source().is_some()
 }
 
 /// The refusal that an answer's head is, if it is one.

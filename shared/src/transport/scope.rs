@@ -1,4 +1,5 @@
-//! A response body that keeps what belongs to its call until the last byte: the span, the permit, the deadline.
+//! A response body that keeps what belongs to its call until the last byte: the span, its place among the calls in flight, the
+//! deadline.
 
 use std::{
     future::Future,
@@ -8,25 +9,23 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
-use tokio::{
-    sync::OwnedSemaphorePermit,
-    time::{Instant, Sleep, sleep_until},
-};
+use tokio::time::{Instant, Sleep, sleep_until};
 use tonic::{Code, Status, body::Body};
 use tracing::Span;
 
 use super::deadline;
 
-pub(super) struct Scoped {
+pub(super) struct Scoped<P = ()> {
     body: Body,
     span: Option<Span>,
-    permit: Option<OwnedSemaphorePermit>,
+    /// The call's place among those in flight.
+    place: Option<P>,
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
-impl Scoped {
+impl<P: Send + Unpin + 'static> Scoped<P> {
     pub(super) fn new(body: Body) -> Self {
-        Self { body, span: None, permit: None, deadline: None }
+        Self { body, span: None, place: None, deadline: None }
     }
 
     pub(super) fn span(mut self, span: Span) -> Self {
@@ -34,8 +33,8 @@ impl Scoped {
         self
     }
 
-    pub(super) fn permit(mut self, permit: OwnedSemaphorePermit) -> Self {
-        self.permit = Some(permit);
+    pub(super) fn place(mut self, place: P) -> Self {
+        self.place = Some(place);
         self
     }
 
@@ -50,7 +49,7 @@ impl Scoped {
 
     /// Ends the call: what it held is let go even if the caller keeps the body.
     fn finish(&mut self) {
-        self.permit = None;
+        self.place = None;
         self.deadline = None;
         self.span = None;
     }
@@ -63,7 +62,7 @@ pub(super) fn record_status(span: &Span, headers: &http::HeaderMap) {
     }
 }
 
-impl http_body::Body for Scoped {
+impl<P: Send + Unpin + 'static> http_body::Body for Scoped<P> {
     type Data = Bytes;
     type Error = Status;
 

@@ -61,7 +61,7 @@ where
         let call = async move {
             let response = answer.await?;
             scope::record_status(&Span::current(), response.headers());
-            Ok(response.map(|body| Scoped::new(body).span(Span::current()).permit(permit).boxed()))
+            Ok(response.map(|body| Scoped::new(body).span(Span::current()).place(permit).boxed()))
         };
         Box::pin(call.instrument(span))
     }

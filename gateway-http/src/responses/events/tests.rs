@@ -11,7 +11,7 @@ use super::{super::object::ResponseAnnotation, *};
 /// What these events of a run are told as.
 fn written(background: bool, events: Vec<Kind>) -> String {
     let annotation = ResponseAnnotation { created_at: 7, background, echo: Map::new() };
-    let mut format = ResponseEvents::new(Progress::new("resp_1", annotation), None);
+    let mut format = ResponseEvents::new(Progress::new("resp_1", annotation));
     let mut sse = Sse::new();
     for event in events {
         if let Kind::Failed(failed) = event {
@@ -62,7 +62,7 @@ fn a_refusal_is_a_part_of_its_own_and_a_failure_ends_everything() {
 #[test]
 fn what_breaks_a_stream_off_has_the_number_that_a_client_goes_on_after() {
     let annotation = ResponseAnnotation { created_at: 7, background: true, echo: Map::new() };
-    let mut format = ResponseEvents::new(Progress::new("resp_1", annotation), None);
+    let mut format = ResponseEvents::new(Progress::new("resp_1", annotation));
     let mut sse = Sse::new();
     format.take(Kind::Started(Started::default()), &mut sse);
     sse.take();

@@ -15,10 +15,13 @@ const MAX_CONNECTIONS: usize = 4;
 /// Calls in flight over one connection, streams included, beyond which another is opened.
 const CALLS_PER_CONNECTION: usize = 100;
 
+/// Makes a connection that is opened when it is first used.
+pub(super) type Connect = fn(SocketAddr) -> Channel;
+
 /// An address of a service.
 pub(crate) struct Peer {
     address: SocketAddr,
-    connect: Box<dyn Fn(SocketAddr) -> Channel + Send + Sync>,
+    connect: Connect,
     connections: [Connection; MAX_CONNECTIONS],
     /// Whether it takes calls, as far as is known.
     is_up: AtomicBool,
@@ -37,8 +40,8 @@ pub(super) struct InFlight {
 }
 
 impl Peer {
-    pub(super) fn new(address: SocketAddr, connect: impl Fn(SocketAddr) -> Channel + Send + Sync + 'static) -> Self {
-        Self { address, connect: Box::new(connect), connections: Default::default(), is_up: AtomicBool::new(true) }
+    pub(super) fn new(address: SocketAddr, connect: Connect) -> Self {
+        Self { address, connect, connections: Default::default(), is_up: AtomicBool::new(true) }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
