@@ -28,7 +28,7 @@ use proto::{
 };
 use shared::{
     config::{Document, Environment, Sources},
-    transport::{self, Transport},
+    transport::{self, Transport, Trust},
 };
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
@@ -130,7 +130,7 @@ async fn runner(deltas: usize) -> AgentRunnerClient<Transport> {
     let models: BTreeMap<String, Arc<dyn Model>> =
         [("scripted".to_owned(), Arc::new(Scripted(deltas)) as Arc<dyn Model>)].into();
     // A stateless run never asks the store.
-    let store = SessionStoreClient::new(transport::remote("http://127.0.0.1:9").unwrap());
+    let store = SessionStoreClient::new(transport::remote("http://127.0.0.1:9", &Trust::default()).unwrap());
     let config = Config::load(&document, &environment).unwrap();
     let service: Service = config.build_with(models, store, "bench").await.unwrap();
     AgentRunnerClient::new(transport::local(service.server()))

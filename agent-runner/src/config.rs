@@ -18,7 +18,7 @@ use proto::session::v1::session_store_client::SessionStoreClient;
 use serde::Deserialize;
 use shared::{
     config::{self, Document, Environment},
-    transport::{self, Transport},
+    transport::{self, Transport, Trust},
 };
 
 use crate::{
@@ -31,6 +31,7 @@ use crate::{
     metrics,
     model::Model,
     prompt::Prompts,
+    resumable::Peers,
     run::{self, Settings},
     service::{Capacity, Service},
     turn::{Store, StoreTimes},
@@ -62,6 +63,7 @@ pub struct Config {
     tools: ToolsConfig,
     images: images::Settings,
     embeddings: Embeddings,
+    trust: Trust,
 }
 
 /// Why the runner cannot be built.
@@ -184,7 +186,14 @@ impl Config {
             tools,
             images,
             embeddings,
+            trust: Trust::default(),
         })
+    }
+
+    /// The same, with what this runner shows to others and asks of them.
+    #[must_use]
+    pub fn trusting(self, trust: Trust) -> Self {
+        Self { trust, ..self }
     }
 
     /// What can be used, but is not likely to be meant so.
@@ -208,7 +217,7 @@ impl Config {
         let RunnerSection { listen, advertise_url, .. } = &self.runner;
         advertise_url.clone().unwrap_or_else(|| {
             let ip = if listen.ip().is_unspecified() { outward(listen.ip()) } else { listen.ip() };
-            format!("http://{}", SocketAddr::new(ip, listen.port()))
+            format!("{}://{}", self.trust.scheme(), SocketAddr::new(ip, listen.port()))
         })
     }
 
@@ -228,9 +237,9 @@ impl Config {
     ) -> Result<Service, Error> {
         metrics::describe();
         let store = Store::new(store, self.store, name);
-        let capacity = self.capacity;
+        let (capacity, peers) = (self.capacity, Peers::new(self.trust.clone()));
         let configured = self.configure(&own, None).await?;
-        Ok(Service::new(configured, own, store, capacity))
+        Ok(Service::new(configured, own, store, peers, capacity))
     }
 
     /// Makes what runs are made of, with all that is configured as `before`: connections to providers and what is known

@@ -1,7 +1,7 @@
 //! Runs that outlive their callers: whoever asks again for the same run gets the same events, whichever runner it asks.
 
 mod log;
-pub(crate) mod peers;
+mod peers;
 mod record;
 
 use std::sync::Arc;
@@ -21,6 +21,7 @@ use crate::{
 };
 pub(crate) use log::{Full, Log};
 use peers::Followed;
+pub(crate) use peers::{Peers, unreachable};
 pub(crate) use record::{Record, outcome};
 
 /// A resumable run on its way, here or at another runner.
@@ -29,6 +30,7 @@ pub(crate) struct Resumable {
     pub(crate) registration: Registration,
     /// Where others find the run.
     pub(crate) record: Record,
+    pub(crate) peers: Peers,
     /// The runner shuts down.
     pub(crate) stop: CancellationToken,
 }
@@ -126,7 +128,7 @@ impl Resumable {
     /// Copies the events of a run that is at another runner, and stops it there when it is stopped here.
     async fn follow(&self, runner: &str) -> Followed {
         let run_id = self.registration.run_id();
-        let following = peers::follow(runner, run_id, &self.log);
+        let following = self.peers.follow(runner, run_id, &self.log);
         tokio::pin!(following);
         tokio::select! {
             followed = &mut following => return followed,
@@ -135,7 +137,7 @@ impl Resumable {
             }
             () = self.registration.cancelled().cancelled() => {}
         }
-        if let Err(status) = peers::cancel(runner, run_id).await {
+        if let Err(status) = self.peers.cancel(runner, run_id).await {
             tracing::warn!(run.id = run_id, %status, "cannot cancel a run at another runner");
         }
         tokio::select! {

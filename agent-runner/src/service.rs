@@ -39,7 +39,7 @@ use crate::{
     failure::invalid_argument,
     live::{Entered, Live, New, Registration},
     metrics,
-    resumable::{Record, Resumable},
+    resumable::{Peers, Record, Resumable},
     run::{self, Cancelled, Run, Voice},
     slots::{Slots, Ticket},
     turn::Store,
@@ -72,6 +72,7 @@ struct Inner {
     configured: ArcSwap<Configured>,
     own: Own,
     store: Store,
+    peers: Peers,
     slots: Slots,
     max_concurrent_calls: usize,
     live: Arc<Live>,
@@ -80,12 +81,13 @@ struct Inner {
 }
 
 impl Service {
-    pub(crate) fn new(configured: Configured, own: Own, store: Store, capacity: Capacity) -> Self {
+    pub(crate) fn new(configured: Configured, own: Own, store: Store, peers: Peers, capacity: Capacity) -> Self {
         Self {
             inner: Arc::new(Inner {
                 configured: ArcSwap::from_pointee(configured),
                 own,
                 store,
+                peers,
                 slots: Slots::new(capacity.running, capacity.waiting),
                 max_concurrent_calls: capacity.calls,
                 live: Arc::default(),
@@ -274,7 +276,8 @@ impl AgentRunner for Service {
             Entered::New(New { registration, log, ticket }) => {
                 let record = Record::new(self.inner.store.clone(), &request);
                 let stop = self.inner.stop.clone();
-                let resumable = Resumable { log: log.clone(), registration, record, stop };
+                let resumable =
+                    Resumable { log: log.clone(), registration, record, peers: self.inner.peers.clone(), stop };
                 self.start_resumable(run(request, ticket, run::Events::Log(log.clone())), resumable);
                 log
             }

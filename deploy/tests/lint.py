@@ -57,12 +57,15 @@ POLICIES = [
 # The shapes that have their network policies switched off.
 WITHOUT_NETWORK_POLICIES = {"bare"}
 
-NEEDED = ["--set=secrets.gatewayToken.name=t", "--set=secrets.database.name=d"]
+NEEDED = ["--set=secrets.gatewayToken.name=t", "--set=secrets.database.name=d", "--set=secrets.services.name=s"]
 
 # Values that make no gateway, and what is said of them.
 REFUSED = [
     ([], "secrets.gatewayToken.name: name the Secret"),
     (["--set=secrets.gatewayToken.name=t"], "secrets.database.name: name the Secret"),
+    (NEEDED[:2], "secrets.services.name: name the Secret"),
+    ([*NEEDED[:2], "--set=services.tls.secretName=c"], "services.tls.serverName: say which name"),
+    ([*NEEDED, "--set=config.services.token=x"], "false schema"),
     ([*NEEDED, "--set=agentRunner.replica=3"], "additional properties 'replica' not allowed"),
     ([*NEEDED, "--set=mode=one-process"], "value must be one of 'services', 'oneProcess'"),
     ([*NEEDED, "--set=config.models.providers.openai.apiKey=sk-1"], "does not match pattern"),

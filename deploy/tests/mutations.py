@@ -256,6 +256,42 @@ MUTATIONS: list[tuple[str, str, Callable[[Broken], None]]] = [
         lambda b: b.variable("agent-runner", "POD_IP").update(valueFrom={"fieldRef": {"fieldPath": "status.hostIP"}}),
     ),
     (
+        "trust",
+        "a certificate that is not mounted",
+        set_variable("session-store", "CLAWDBOT_SERVICES_TLS_CA", "/etc/ssl/ca.crt"),
+    ),
+    (
+        "trust",
+        "another name for one of them",
+        set_variable("agent-runner", "CLAWDBOT_SERVICES_TLS_SERVER_NAME", "runner.agents.svc"),
+    ),
+    (
+        "trust",
+        "a probe without a certificate",
+        lambda b: b.variable("agent-runner", "CLAWDBOT_SERVICES_TLS_CERT")
+        and b.container("agent-runner").update(
+            readinessProbe={"grpc": {"port": 18790, "service": "clawdbot.agent.v1.AgentRunner"}}
+        ),
+    ),
+    (
+        "trust",
+        "a service that everybody could call",
+        lambda b: b.container("session-store").update(
+            env=[
+                variable
+                for variable in b.container("session-store")["env"]
+                if not variable["name"].startswith("CLAWDBOT_SERVICES_")
+            ]
+        ),
+    ),
+    (
+        "trust",
+        "another secret for one of them",
+        lambda b: b.variable("session-store", "CLAWDBOT_SERVICES_TOKEN").update(
+            valueFrom={"secretKeyRef": {"name": "other", "key": "token"}}
+        ),
+    ),
+    (
         "grace",
         "a grace period that is too short",
         update(lambda b: b.pod("agent-runner"), terminationGracePeriodSeconds=20),

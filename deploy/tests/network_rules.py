@@ -21,7 +21,7 @@ def addresses(manifests: Manifests) -> Complaints:
                 (port for port in (service or {"spec": {"ports": []}})["spec"]["ports"] if port["port"] == url.port),
                 None,
             )
-            if url.scheme != "http" or not port:
+            if url.scheme != scheme(pod) or not port:
                 yield f"{pod.owner}: {variable} is {value}, where no service is"
                 continue
             if service["spec"].get("clusterIP") != "None":
@@ -39,6 +39,35 @@ def addresses(manifests: Manifests) -> Complaints:
             yield f"{pod.owner}: {variable} is not set, and its default is loopback"
 
 
+def scheme(pod: Pod) -> str:
+    """How a service calls others."""
+    return "https" if "CLAWDBOT_SERVICES_TLS_CERT" in pod.environment else "http"
+
+
+def trust(manifests: Manifests) -> Complaints:
+    """Services know each other in the same way, with files that are mounted, and a probe has what it needs."""
+    services = [pod for pod in manifests.pods if pod.binary != "clawdbot"]
+    shown = {
+        "the secret": lambda pod: str(pod.environment.get("CLAWDBOT_SERVICES_TOKEN")),
+        "the name": lambda pod: str(pod.value("CLAWDBOT_SERVICES_TLS_SERVER_NAME")),
+        "TLS": scheme,
+    }
+    for what, of in shown.items():
+        if len({of(pod) for pod in services}) > 1:
+            yield f"the services differ in {what}"
+    for pod in services:
+        known = {"CLAWDBOT_SERVICES_TOKEN", "CLAWDBOT_SERVICES_TLS_CERT", "CLAWDBOT_SERVICES_ALLOW_INSECURE"}
+        if pod.ports.get("grpc") and not known & set(pod.environment):
+            yield f"{pod.owner}: refuses to listen, since nobody has to show anything"
+        mounts = {mount["mountPath"] for mount in pod.container["volumeMounts"]}
+        for name in ("CERT", "KEY", "CA"):
+            path = pod.value(f"CLAWDBOT_SERVICES_TLS_{name}")
+            if (path is None) != (scheme(pod) == "http") or (path and path.rpartition("/")[0] not in mounts):
+                yield f"{pod.owner}: CLAWDBOT_SERVICES_TLS_{name} is {path}, which is not mounted"
+        if scheme(pod) == "https" and any("grpc" in probe for probe in pod.probes.values()):
+            yield f"{pod.owner}: the kubelet has no certificate to ask by gRPC with"
+
+
 def advertised(manifests: Manifests) -> Complaints:
     """A runner tells others its own address, where they reach it."""
     for pod in manifests.pods:
@@ -46,7 +75,7 @@ def advertised(manifests: Manifests) -> Complaints:
             continue
         source = pod.environment.get("POD_IP", {}).get("valueFrom", {}).get("fieldRef", {}).get("fieldPath")
         url = pod.value("CLAWDBOT_AGENT_RUNNER_ADVERTISE_URL")
-        if url != f"http://$(POD_IP):{pod.ports.get('grpc')}" or source != "status.podIP":
+        if url != f"{scheme(pod)}://$(POD_IP):{pod.ports.get('grpc')}" or source != "status.podIP":
             yield f"{pod.owner}: gives out {url}, with POD_IP from {source}"
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import binaries
 from manifests import Manifests, Pod, matches
-from network_rules import addresses, advertised, isolation
+from network_rules import addresses, advertised, isolation, trust
 
 Complaints = Iterator[str]
 
@@ -242,6 +242,7 @@ RULES = [
     environment,
     addresses,
     advertised,
+    trust,
     grace,
     isolation,
     scaling,

@@ -10,6 +10,7 @@ use http::{
 use proto::agent::v1::{Failed, FailureCode};
 use schemars::JsonSchema;
 use serde::Serialize;
+use shared::transport::is_broken;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
@@ -282,8 +283,6 @@ impl ApiError {
 
     /// `not_found` says what it was that `service` did not find.
     fn of_call(status: &Status, service: &str, not_found: impl FnOnce(&Status) -> Self) -> Self {
-        // A status that came from the service has no source; one that was made of a broken connection has.
-        let is_broken = std::error::Error::source(status).is_some();
         #[expect(clippy::wildcard_enum_match_arm, reason = "every other code is a fault of ours")]
         match status.code() {
             Code::InvalidArgument => {
@@ -304,7 +303,11 @@ impl ApiError {
                 tracing::error!(%status, "the {service} cannot be reached");
                 Self::unavailable(format!("the {service} cannot be reached; try again later"))
             }
-            _ if is_broken => {
+            Code::Unauthenticated => {
+                tracing::error!(%status, "the {service} does not know this gateway; both need the same services.token");
+                Self::unavailable(format!("the {service} cannot be used; try again later"))
+            }
+            _ if is_broken(status) => {
                 tracing::error!(%status, "the connection to the {service} broke");
                 Self::unavailable(format!("the {service} broke off; try again later"))
             }

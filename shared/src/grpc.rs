@@ -1,18 +1,19 @@
 //! Serving gRPC over the network, with health and reflection.
 
-use std::{convert::Infallible, future::Future, io, net::SocketAddr, time::Duration};
+use std::{convert::Infallible, future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
+use futures_util::{FutureExt, Stream, StreamExt};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::{
     body::Body,
     server::NamedService,
-    service::Routes,
+    service::{Routes, interceptor::InterceptedService},
     transport::{self, server::TcpIncoming},
 };
 use tower::Service;
 
-use crate::transport::Layered;
+use crate::transport::{Gate, Layered, Tls, Trust, TrustError};
 
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
@@ -23,6 +24,8 @@ const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 const PENDING_RESETS: usize = 4096;
 /// How long answers that were ended have to reach their callers.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+/// Callers whose TLS begins at the same time; more wait.
+const HANDSHAKES: usize = 256;
 
 /// Why a gRPC server could not run.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +38,9 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// Whoever reaches the address could do anything.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
     /// The service's description cannot be used for reflection.
     #[error("cannot serve reflection")]
     Reflection(#[from] tonic_reflection::server::Error),
@@ -43,17 +49,40 @@ pub enum Error {
     Serve(#[from] transport::Error),
 }
 
-/// Opens a port.
-pub async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
-    TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })
+/// An open port, and what is asked of those who call there.
+#[derive(Debug)]
+pub struct Listener {
+    listener: TcpListener,
+    trust: Trust,
+}
+
+impl Listener {
+    /// Takes a port that is open already.
+    pub fn on(listener: TcpListener, trust: Trust) -> Self {
+        Self { listener, trust }
+    }
+
+    /// Where it is.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+/// Opens a port, unless everybody could call there.
+pub async fn listen(address: SocketAddr, trust: &Trust) -> Result<Listener, Error> {
+    trust.may_listen(address)?;
+    let listener = TcpListener::bind(address).await.map_err(|source| Error::Listen { address, source })?;
+    Ok(Listener::on(listener, trust.clone()))
 }
 
 /// Serves until `shutdown` is cancelled; then the health service says so, nothing new is taken, and what is in flight
 /// has `drain` to finish. What is left after that is told to end by `end`, and its last words are still sent.
 ///
+/// Where callers have to show a secret, the health service is for everybody all the same: the kubelet has none.
+///
 /// `descriptors` is the encoded `google.protobuf.FileDescriptorSet` that reflection serves.
 pub async fn serve<S>(
-    listener: TcpListener,
+    listener: Listener,
     service: Layered<S>,
     descriptors: &[u8],
     shutdown: CancellationToken,
@@ -73,7 +102,11 @@ where
     health.set_service_status(S::NAME, tonic_health::ServingStatus::Serving).await;
     let reflection =
         tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(descriptors).build_v1()?;
-    let routes = Routes::new(service).add_service(health_service).add_service(reflection);
+    let Listener { listener, trust } = listener;
+    let gate = Gate(trust.secrets().cloned());
+    let routes = Routes::new(InterceptedService::new(service, gate.clone()))
+        .add_service(health_service)
+        .add_service(InterceptedService::new(reflection, gate));
 
     let stopping = shutdown.clone();
     let not_serving = async move {
@@ -81,14 +114,18 @@ where
         health.set_service_status(S::NAME, tonic_health::ServingStatus::NotServing).await;
         health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
     };
-    let serving = transport::Server::builder()
+    let builder = transport::Server::builder()
         .http2_keepalive_interval(Some(KEEP_ALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .http2_max_pending_accept_reset_streams(Some(PENDING_RESETS))
-        .add_routes(routes)
-        .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), not_serving);
+        .add_routes(routes);
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+    let serving = match trust.tls() {
+        None => builder.serve_with_incoming_shutdown(incoming, not_serving).left_future(),
+        Some(tls) => builder.serve_with_incoming_shutdown(secured(incoming, tls.clone()), not_serving).right_future(),
+    };
     let drained = async {
         shutdown.cancelled().await;
         tokio::time::sleep(drain).await;
@@ -100,4 +137,21 @@ where
         served = serving => Ok(served?),
         () = drained => Ok(()),
     }
+}
+
+/// The connections of those who have shown a certificate that is known.
+fn secured(
+    incoming: TcpIncoming,
+    tls: Arc<Tls>,
+) -> impl Stream<Item = io::Result<tokio_rustls::server::TlsStream<tokio::net::TcpStream>>> {
+    let handshakes = incoming.map(move |socket| {
+        let tls = tls.clone();
+        async move {
+            match socket {
+                Ok(socket) => tls.accept(socket).await.map(Ok),
+                Err(error) => Some(Err(error)),
+            }
+        }
+    });
+    handshakes.buffer_unordered(HANDSHAKES).filter_map(std::future::ready)
 }

@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod agent_id;
+pub mod certificate;
 pub mod config;
 pub mod grpc;
 pub mod namespace;

@@ -6,10 +6,12 @@
 mod balance;
 mod client;
 mod deadline;
+mod dial;
 mod refusal;
 mod remote;
 mod scope;
 mod server;
+mod trust;
 
 use std::{
     convert::Infallible,
@@ -25,6 +27,8 @@ pub(crate) use balance::CALL_RETRIES;
 pub use refusal::{draining, is_broken, is_overload, overloaded};
 pub use remote::{InvalidUrl, check, remote};
 pub use server::Layered;
+pub use trust::{Error as TrustError, Trust};
+pub(crate) use trust::{Gate, Tls};
 
 /// The largest gRPC message that either side takes, in bytes. A gateway refuses larger requests long before.
 pub const MAX_MESSAGE_BYTES: usize = 64 * 1024 * 1024;

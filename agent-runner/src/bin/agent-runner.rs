@@ -1,6 +1,6 @@
 //! The agent runner as a process of its own.
 
-use std::{env, path::PathBuf, pin::pin, process::ExitCode, time::Instant};
+use std::{env, path::PathBuf, process::ExitCode, time::Instant};
 
 use agent_runner::{Config, Error, Service};
 use anyhow::Context;
@@ -13,24 +13,14 @@ use shared::{
     grpc,
     process::Process,
     shutdown::TOLD_TWICE,
-    transport::{self, MAX_MESSAGE_BYTES},
+    transport::{self, MAX_MESSAGE_BYTES, Trust},
 };
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// What this process reads of the configuration.
-const SECTIONS: &[&str] = &[
-    "agents",
-    "models",
-    "skills",
-    "tools",
-    "session",
-    "services.agentRunner",
-    "services.sessionStore",
-    "admin",
-    "log",
-];
+const SECTIONS: &[&str] = &["agents", "models", "skills", "tools", "session", "services", "admin", "log"];
 
 /// Runs the agents: serves `clawdbot.agent.v1.AgentRunner`.
 #[derive(Debug, Parser)]
@@ -53,12 +43,7 @@ struct Arguments {
 
 #[derive(Deserialize)]
 struct StoreSection {
-    #[serde(default = "default_store_url")]
-    url: String,
-}
-
-fn default_store_url() -> String {
-    "http://127.0.0.1:18791".to_owned()
+    url: Option<String>,
 }
 
 impl Arguments {
@@ -85,10 +70,13 @@ async fn main() -> anyhow::Result<ExitCode> {
 
 async fn serve(process: &Process) -> anyhow::Result<()> {
     let config = Config::load(&process.document, &process.environment)?;
+    let trust = Trust::load(&process.document)?;
+    let config = config.trusting(trust.clone());
     let (listen, drain) = (config.listen(), config.drain());
     let name = config.url();
     let StoreSection { url } = process.document.section("services.sessionStore")?;
-    let store = transport::remote(&url).context("services.sessionStore.url")?;
+    let url = url.unwrap_or_else(|| format!("{}://127.0.0.1:18791", trust.scheme()));
+    let store = transport::remote(&url, &trust).context("services.sessionStore.url")?;
     let store = SessionStoreClient::new(store)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
@@ -97,7 +85,7 @@ async fn serve(process: &Process) -> anyhow::Result<()> {
         runner = config.build(store, &name) => runner?,
         () = process.shutdown.cancelled() => return Ok(()),
     };
-    let listener = grpc::listen(listen).await?;
+    let listener = grpc::listen(listen, &trust).await.context("services.agentRunner.listen")?;
     tracing::info!(address = %listener.local_addr()?, "the agent runner is listening");
     admin.serves(|| Readiness::Ready);
     let shutdown = process.shutdown.clone();
@@ -106,9 +94,9 @@ async fn serve(process: &Process) -> anyhow::Result<()> {
         Instant::now() + drain
     };
     let shutting_down = shutdown.clone();
-    let serving = grpc::serve(listener, runner.server(), proto::DESCRIPTORS, shutting_down, drain, runner.shutdown());
+    let end = runner.shutdown();
+    let mut serving = Box::pin(grpc::serve(listener, runner.server(), proto::DESCRIPTORS, shutting_down, drain, end));
     let work = async {
-        let mut serving = pin!(serving);
         tokio::select! {
             served = &mut serving => served,
             drained_by = drained_by => {

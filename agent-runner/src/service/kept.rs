@@ -16,7 +16,7 @@ use tonic::{Code, Status};
 use super::Service;
 use crate::{
     failure::Failure,
-    resumable::{outcome, peers},
+    resumable::{outcome, unreachable},
     run,
 };
 
@@ -47,11 +47,11 @@ impl Service {
                 RunState::Running if recorded.runner == left => return lost(&recorded, &request),
                 // It may have ended in the meantime, or begun.
                 RunState::Running if recorded.runner == self.inner.store.runner() => left = recorded.runner,
-                RunState::Running => match peers::attach(&recorded.runner, request.clone()).await {
+                RunState::Running => match self.inner.peers.attach(&recorded.runner, request.clone()).await {
                     Ok(events) => return Ok(Box::pin(events.map_err(from_peer))),
                     Err(status) if status.code() == Code::NotFound => left = recorded.runner,
                     Err(_) if self.must_be_over(&recorded) => return lost(&recorded, &request),
-                    Err(status) => return cut_off(&recorded, *after_seq, peers::unreachable(&status)),
+                    Err(status) => return cut_off(&recorded, *after_seq, unreachable(&status)),
                 },
                 RunState::Failed | RunState::Unspecified => return Err(unknown(run_id)),
             }
@@ -74,7 +74,7 @@ impl Service {
         if runner == own {
             return Err(Status::not_found(format!("there is no live run `{run_id}`")));
         }
-        peers::cancel(&runner, &run_id).await
+        self.inner.peers.cancel(&runner, &run_id).await
     }
 
     /// Whether a run would have ended by now, even one that waited for its session as long as it may run.
@@ -124,7 +124,7 @@ fn attached(events: impl Stream<Item = Result<RunEvent, Status>> + Send + 'stati
 
 /// What ends the events of a run at another runner; a connection that breaks is no fault of ours.
 fn from_peer(status: Status) -> Status {
-    if is_broken(&status) { peers::unreachable(&status) } else { status }
+    if is_broken(&status) { unreachable(&status) } else { status }
 }
 
 fn unknown(run_id: &str) -> Status {

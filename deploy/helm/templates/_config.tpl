@@ -51,6 +51,13 @@ last words, tools that are ended, and the rest of the traces. Takes {root, compo
 {{- if and (eq .Values.mode "services") (not .Values.secrets.database.name) -}}
 {{- fail "secrets.database.name: name the Secret that holds PostgreSQL's URL, or set mode to oneProcess to keep sessions in a file" -}}
 {{- end -}}
+{{- $isKnown := or .Values.secrets.services.name .Values.services.tls.secretName .Values.services.allowInsecure -}}
+{{- if and (eq .Values.mode "services") (not $isKnown) -}}
+{{- fail "secrets.services.name: name the Secret with what the services show each other (kubectl create secret generic clawdbot-services --from-literal=token=\"$(openssl rand -hex 32)\"), or give them certificates by services.tls.secretName" -}}
+{{- end -}}
+{{- if and .Values.services.tls.secretName (not .Values.services.tls.serverName) -}}
+{{- fail "services.tls.serverName: say which name the certificates are for; pods are called by their addresses, which no certificate names" -}}
+{{- end -}}
 {{- if and .Values.ingress.enabled (not .Values.ingress.hosts) -}}
 {{- fail "ingress.hosts: name a host" -}}
 {{- end -}}

@@ -4,8 +4,9 @@
 
 {{- define "clawdbot.gateway-http.environment" -}}
 {{ include "clawdbot.frontEnvironment" . }}
-- {name: CLAWDBOT_AGENT_RUNNER_URL, value: "http://{{ include "clawdbot.name" .root }}-agent-runner:18790"}
-- {name: CLAWDBOT_SESSION_STORE_URL, value: "http://{{ include "clawdbot.name" .root }}-session-store:18791"}
+- {name: CLAWDBOT_AGENT_RUNNER_URL, value: "{{ include "clawdbot.scheme" .root }}://{{ include "clawdbot.name" .root }}-agent-runner:18790"}
+- {name: CLAWDBOT_SESSION_STORE_URL, value: "{{ include "clawdbot.scheme" .root }}://{{ include "clawdbot.name" .root }}-session-store:18791"}
+{{ include "clawdbot.trustEnvironment" . }}
 {{- end }}
 
 {{/* It is started once it lives: that it has no runner yet is no reason to start it again. */}}
@@ -22,7 +23,9 @@ readinessProbe:
 {{- end }}
 
 {{- define "clawdbot.gateway-http.mounts" -}}
+{{ include "clawdbot.trustMounts" . }}
 {{- end }}
 
 {{- define "clawdbot.gateway-http.volumes" -}}
+{{ include "clawdbot.trustVolumes" . }}
 {{- end }}

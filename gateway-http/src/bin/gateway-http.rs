@@ -9,7 +9,7 @@ use shared::{
     admin::Admin,
     config::{Document, Environment, Sources},
     process::Process,
-    transport,
+    transport::{self, Transport, Trust},
 };
 use tokio::net::TcpListener;
 
@@ -17,7 +17,15 @@ use tokio::net::TcpListener;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// What this process reads of the configuration.
-const SECTIONS: &[&str] = &["gateway", "services.agentRunner.url", "services.sessionStore", "admin", "log"];
+const SECTIONS: &[&str] = &[
+    "gateway",
+    "services.agentRunner.url",
+    "services.sessionStore.url",
+    "services.tls",
+    "services.token",
+    "admin",
+    "log",
+];
 
 /// Serves the agents to OpenAI clients, over HTTP.
 #[derive(Debug, Parser)]
@@ -44,24 +52,10 @@ struct Arguments {
     admin_listen: Option<String>,
 }
 
+/// A service that is called.
 #[derive(Deserialize)]
-struct RunnerSection {
-    #[serde(default = "default_runner_url")]
-    url: String,
-}
-
-fn default_runner_url() -> String {
-    "http://127.0.0.1:18790".to_owned()
-}
-
-#[derive(Deserialize)]
-struct StoreSection {
-    #[serde(default = "default_store_url")]
-    url: String,
-}
-
-fn default_store_url() -> String {
-    "http://127.0.0.1:18791".to_owned()
+struct ServiceSection {
+    url: Option<String>,
 }
 
 impl Arguments {
@@ -87,10 +81,9 @@ async fn main() -> anyhow::Result<()> {
 }
 
 async fn serve(process: &Process) -> anyhow::Result<()> {
-    let RunnerSection { url } = process.document.section("services.agentRunner")?;
-    let runner = transport::remote(&url).context("services.agentRunner.url")?;
-    let StoreSection { url } = process.document.section("services.sessionStore")?;
-    let store = transport::remote(&url).context("services.sessionStore.url")?;
+    let trust = Trust::load(&process.document)?;
+    let runner = way(process, &trust, "services.agentRunner", 18790)?;
+    let store = way(process, &trust, "services.sessionStore", 18791)?;
     let config = gateway_http::Config::load(&process.document)?;
     let admin = Admin::start(&process.document, &process.shutdown).await?;
     let listener =
@@ -107,4 +100,11 @@ async fn serve(process: &Process) -> anyhow::Result<()> {
     process.watching_config(SECTIONS, apply, serving).await;
     admin.shutdown().await;
     Ok(())
+}
+
+/// The way to a service, which by default is on this machine.
+fn way(process: &Process, trust: &Trust, section: &str, port: u16) -> anyhow::Result<Transport> {
+    let ServiceSection { url } = process.document.section(section)?;
+    let url = url.unwrap_or_else(|| format!("{}://127.0.0.1:{port}", trust.scheme()));
+    transport::remote(&url, trust).with_context(|| format!("{section}.url"))
 }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use serde::Deserialize;
+use shared::certificate::Files;
 
 use super::Error;
 use crate::server::TlsFiles;
@@ -41,8 +42,7 @@ impl TlsSection {
             }
         };
         let files = TlsFiles {
-            cert,
-            key,
+            files: Files { cert, key },
             may_generate: self.auto_generate.unwrap_or(self.cert_path.is_none()),
             handshake_timeout: Duration::from_millis(self.handshake_timeout_ms),
         };

@@ -44,6 +44,7 @@ fn a_refused_call_has_its_row() {
     check(Status::resource_exhausted(""), (429, RATE_LIMIT, "overloaded", None, second));
     check(Status::deadline_exceeded(""), (504, API, "timeout", None, None));
     check(Status::unavailable(""), (503, API, "unavailable", None, second));
+    check(Status::unauthenticated("secret"), (503, API, "unavailable", None, second));
     check(Status::internal("secret"), (500, API, "internal_error", None, None));
 }
 

@@ -5,7 +5,7 @@ use std::{
     io::{self, Write},
     net::IpAddr,
     os::unix::fs::OpenOptionsExt,
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
     time::Duration,
 };
@@ -14,11 +14,11 @@ use arc_swap::ArcSwap;
 use rustls::{
     ServerConfig,
     crypto::{CryptoProvider, ring},
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
 use sha2::{Digest, Sha256};
+use shared::certificate::{self, Contents, Files, Part};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
@@ -30,8 +30,7 @@ const KEY: &str = "gateway.tls.keyPath";
 /// Where the certificate is.
 #[derive(Clone, Debug)]
 pub(crate) struct TlsFiles {
-    pub(crate) cert: PathBuf,
-    pub(crate) key: PathBuf,
+    pub(crate) files: Files,
     /// Whether a certificate is made where there are no files.
     pub(crate) may_generate: bool,
     pub(crate) handshake_timeout: Duration,
@@ -48,15 +47,8 @@ pub(crate) struct Tls {
 /// The certificate that clients get now.
 #[derive(Debug)]
 struct Certificate {
-    /// The files' contents, as a hash.
-    contents: ArcSwap<[u8; 32]>,
+    contents: ArcSwap<Contents>,
     key: ArcSwap<CertifiedKey>,
-}
-
-/// What the files hold.
-struct Contents {
-    cert: Vec<u8>,
-    key: Vec<u8>,
 }
 
 impl TlsFiles {
@@ -65,18 +57,12 @@ impl TlsFiles {
         if self.will_be_made() {
             return Ok(());
         }
-        self.read()?.parse(self, &ring::default_provider()).map(drop)
+        self.files.parse(&self.files.read()?, &ring::default_provider())?;
+        Ok(())
     }
 
     fn will_be_made(&self) -> bool {
-        self.may_generate && !self.cert.exists() && !self.key.exists()
-    }
-
-    fn read(&self) -> Result<Contents, Error> {
-        let read = |key, path: &Path| {
-            fs::read(path).map_err(|error| Error::value(key, format!("cannot read {}: {error}", path.display())))
-        };
-        Ok(Contents { cert: read(CERT, &self.cert)?, key: read(KEY, &self.key)? })
+        self.may_generate && !self.files.cert.exists() && !self.files.key.exists()
     }
 
     /// Makes a certificate that signs itself, for this machine's names and `address`. Clients know it by its fingerprint.
@@ -88,10 +74,10 @@ impl TlsFiles {
         let made = rcgen::generate_simple_self_signed(names)
             .map_err(|error| Error::value(CERT, format!("cannot make a certificate: {error}")))?;
         // The key first: a certificate without its key is of no use to anybody.
-        let written = keep(&self.key, &made.signing_key.serialize_pem());
-        written.map_err(|error| Error::value(KEY, format!("cannot write {}: {error}", self.key.display())))?;
-        let written = keep(&self.cert, &made.cert.pem());
-        written.map_err(|error| Error::value(CERT, format!("cannot write {}: {error}", self.cert.display())))
+        let written = keep(&self.files.key, &made.signing_key.serialize_pem());
+        written.map_err(|error| Error::value(KEY, format!("cannot write {}: {error}", self.files.key.display())))?;
+        let written = keep(&self.files.cert, &made.cert.pem());
+        written.map_err(|error| Error::value(CERT, format!("cannot write {}: {error}", self.files.cert.display())))
     }
 }
 
@@ -105,30 +91,6 @@ fn keep(path: &Path, text: &str) -> io::Result<()> {
     file.sync_all()
 }
 
-impl Contents {
-    fn hash(&self) -> [u8; 32] {
-        let mut hash = Sha256::new();
-        hash.update(self.cert.len().to_le_bytes());
-        hash.update(&self.cert);
-        hash.update(&self.key);
-        hash.finalize().into()
-    }
-
-    fn parse(&self, files: &TlsFiles, provider: &CryptoProvider) -> Result<CertifiedKey, Error> {
-        let unusable = |key, path: &Path, reason: String| Error::value(key, format!("{}: {reason}", path.display()));
-        let chain = CertificateDer::pem_slice_iter(&self.cert)
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| unusable(CERT, &files.cert, error.to_string()))?;
-        if chain.is_empty() {
-            return Err(unusable(CERT, &files.cert, "there is no certificate in it".to_owned()));
-        }
-        let key = PrivateKeyDer::from_pem_slice(&self.key)
-            .map_err(|error| unusable(KEY, &files.key, format!("there is no private key in it ({error})")))?;
-        // Says so too when the key is not the certificate's.
-        CertifiedKey::from_der(chain, key, provider).map_err(|error| unusable(KEY, &files.key, error.to_string()))
-    }
-}
-
 impl Tls {
     /// Reads the certificate, which is made first if there is to be one. Its fingerprint goes to the log.
     pub(crate) fn open(files: TlsFiles, address: IpAddr) -> Result<Self, Error> {
@@ -136,11 +98,11 @@ impl Tls {
             files.generate(address)?;
         }
         let provider = Arc::new(ring::default_provider());
-        let contents = files.read()?;
-        let key = contents.parse(&files, &provider)?;
+        let contents = files.files.read()?;
+        let key = files.files.parse(&contents, &provider)?;
         log_fingerprint(&key, "the gateway's certificate");
         let certificate =
-            Arc::new(Certificate { contents: ArcSwap::from_pointee(contents.hash()), key: ArcSwap::from_pointee(key) });
+            Arc::new(Certificate { contents: ArcSwap::from_pointee(contents), key: ArcSwap::from_pointee(key) });
         let mut config = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
             .expect("ring knows the usual versions")
@@ -152,14 +114,15 @@ impl Tls {
 
     /// Takes the certificate over that the files hold now, if it is another one and can be used.
     pub(crate) fn read_again(&self) -> Result<(), Error> {
-        let contents = self.files.read()?;
-        if contents.hash() == **self.certificate.contents.load() {
+        let files = &self.files.files;
+        let contents = files.read()?;
+        if contents == **self.certificate.contents.load() {
             return Ok(());
         }
-        let key = contents.parse(&self.files, &self.provider)?;
+        let key = files.parse(&contents, &self.provider)?;
         log_fingerprint(&key, "the gateway's certificate has changed");
         self.certificate.key.store(Arc::new(key));
-        self.certificate.contents.store(Arc::new(contents.hash()));
+        self.certificate.contents.store(Arc::new(contents));
         Ok(())
     }
 
@@ -176,6 +139,16 @@ impl Tls {
                 None
             }
         }
+    }
+}
+
+impl From<certificate::Error> for Error {
+    fn from(error: certificate::Error) -> Self {
+        let key = match error.part {
+            Part::Cert => CERT,
+            Part::Key => KEY,
+        };
+        Self::value(key, error.reason)
     }
 }
 
@@ -200,8 +173,7 @@ mod tests {
 
     fn files(folder: &Path) -> TlsFiles {
         TlsFiles {
-            cert: folder.join("tls/cert.pem"),
-            key: folder.join("tls/key.pem"),
+            files: Files { cert: folder.join("tls/cert.pem"), key: folder.join("tls/key.pem") },
             may_generate: true,
             handshake_timeout: Duration::from_secs(1),
         }
@@ -220,12 +192,12 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let files = files(folder.path());
         let first = open(&files).expect("made");
-        for path in [&files.cert, &files.key] {
+        for path in [&files.files.cert, &files.files.key] {
             let mode = fs::metadata(path).expect("there").permissions().mode();
             assert_eq!(mode & 0o777, 0o600, "{}", path.display());
         }
         assert_eq!(shown(&open(&files).expect("kept")), shown(&first));
-        fs::remove_file(&files.key).expect("removed");
+        fs::remove_file(&files.files.key).expect("removed");
         let error = open(&files).err().expect("half of it is gone");
         assert!(error.starts_with("gateway.tls.keyPath: cannot read "), "{error}");
     }
@@ -238,13 +210,13 @@ mod tests {
         let first = shown(&tls);
         let error = |tls: &Tls| tls.read_again().expect_err("broken").to_string();
 
-        fs::write(&files.cert, "no certificate").expect("written");
+        fs::write(&files.files.cert, "no certificate").expect("written");
         assert!(error(&tls).starts_with("gateway.tls.certPath: "), "{}", error(&tls));
-        fs::copy(&other.cert, &files.cert).expect("copied");
+        fs::copy(&other.files.cert, &files.files.cert).expect("copied");
         assert!(error(&tls).starts_with("gateway.tls.keyPath: "), "{}", error(&tls));
         assert_eq!(shown(&tls), first);
 
-        fs::copy(&other.key, &files.key).expect("copied");
+        fs::copy(&other.files.key, &files.files.key).expect("copied");
         tls.read_again().expect("whole again");
         assert_eq!(shown(&tls), shown(&next));
     }

@@ -32,6 +32,7 @@ mod kept_responses;
 mod ownership;
 mod responses;
 mod resume;
+mod services;
 mod session_changes;
 mod sessions;
 mod sessions_over_http;

@@ -9,6 +9,7 @@ use shared::{
     config::{Document, Environment, Sources},
     grpc,
     process::Process,
+    transport::Trust,
 };
 
 #[global_allocator]
@@ -18,7 +19,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const DRAIN: Duration = Duration::from_secs(30);
 
 /// What this process reads of the configuration.
-const SECTIONS: &[&str] = &["session", "services.sessionStore", "admin", "log"];
+const SECTIONS: &[&str] =
+    &["session", "services.sessionStore", "services.tls", "services.token", "services.allowInsecure", "admin", "log"];
 
 /// Keeps the sessions of the agents: serves `clawdbot.session.v1.SessionStore`
 #[derive(Debug, Parser)]
@@ -54,7 +56,7 @@ impl Arguments {
 async fn main() -> anyhow::Result<()> {
     let sources = Arguments::parse().into_sources();
     let process = Process::start("session-store", "info", sources)?;
-    let served = serve(&process).await;
+    let served = Box::pin(serve(&process)).await;
     process.finish();
     served
 }
@@ -62,12 +64,13 @@ async fn main() -> anyhow::Result<()> {
 async fn serve(process: &Process) -> anyhow::Result<()> {
     let config = session_store::Config::load(&process.document)?;
     let admin = Admin::start(&process.document, &process.shutdown).await?;
-    let listener = grpc::listen(config.listen).await?;
+    let trust = Trust::load(&process.document)?;
+    let listener = grpc::listen(config.listen, &trust).await.context("services.sessionStore.listen")?;
     let store = config.build().await.context("cannot open the session store")?;
     tracing::info!(address = %listener.local_addr()?, "the session store is listening");
     admin.serves(|| Readiness::Ready);
     let shutdown = process.shutdown.clone();
-    let serving = grpc::serve(listener, store.server(), proto::DESCRIPTORS, shutdown, DRAIN, async {});
+    let serving = Box::pin(grpc::serve(listener, store.server(), proto::DESCRIPTORS, shutdown, DRAIN, async {}));
     // Turns that wait in line would hold the process up, and can wait elsewhere.
     let draining = async {
         process.shutdown.cancelled().await;

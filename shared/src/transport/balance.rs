@@ -5,6 +5,7 @@ mod peer;
 mod verdict;
 
 use std::{
+    collections::BTreeMap,
     future::Future,
     net::SocketAddr,
     pin::Pin,
@@ -19,8 +20,7 @@ use tokio_util::sync::DropGuard;
 use tonic::{Status, body::Body, transport::Channel};
 use tower::{Service, ServiceExt};
 
-use super::{TransportError, scope::Scoped};
-use peer::Connect;
+use super::{TransportError, dial::Dial, scope::Scoped, trust::Secrets};
 pub(super) use peer::Peer;
 use verdict::Reason;
 
@@ -40,6 +40,8 @@ pub(super) struct Pool {
 #[derive(Clone)]
 pub(super) struct Balancer {
     pool: Arc<Pool>,
+    /// What each call shows.
+    secrets: Option<Arc<Secrets>>,
     _keeper: Arc<DropGuard>,
 }
 
@@ -55,11 +57,11 @@ impl Pool {
 
     /// Has these addresses take the place of those that there were. What is known of one that stays is kept, and calls
     /// to one that goes are finished.
-    pub(super) fn set(&self, addresses: &[SocketAddr], connect: Connect) {
+    pub(super) fn set(&self, addresses: BTreeMap<SocketAddr, Dial>) {
         let before = self.peers();
-        let peers = addresses.iter().map(|&address| {
+        let peers = addresses.into_iter().map(|(address, dial)| {
             let known = before.iter().find(|peer| peer.address() == address);
-            known.cloned().unwrap_or_else(|| Arc::new(Peer::new(address, connect)))
+            known.cloned().unwrap_or_else(|| Arc::new(Peer::new(address, dial)))
         });
         self.peers.store(Some(Arc::new(peers.collect())));
         self.is_resolved.send_replace(true);
@@ -110,12 +112,15 @@ fn two_of<'a>(peers: impl Iterator<Item = &'a Arc<Peer>>) -> Option<&'a Arc<Peer
 }
 
 impl Balancer {
-    pub(super) fn new(pool: Arc<Pool>, keeper: DropGuard) -> Self {
-        Self { pool, _keeper: Arc::new(keeper) }
+    pub(super) fn new(pool: Arc<Pool>, keeper: DropGuard, secrets: Option<Arc<Secrets>>) -> Self {
+        Self { pool, secrets, _keeper: Arc::new(keeper) }
     }
 
     async fn make(self, request: http::Request<Body>) -> Result<http::Response<Body>, TransportError> {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
+        if let Some(secrets) = &self.secrets {
+            secrets.show(&mut parts.headers);
+        }
         // A request is one message, which tonic has encoded already: nothing is copied.
         let body = body.collect().await.map_err(|status| TransportError(status.into()))?.to_bytes();
         self.pool.resolved().await;

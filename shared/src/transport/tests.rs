@@ -14,7 +14,7 @@ use tokio_stream::{Stream, StreamExt, wrappers::ReceiverStream};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Response, Status};
 
-use super::{Layered, MAX_MESSAGE_BYTES, Transport, is_overload, local, remote};
+use super::{Layered, MAX_MESSAGE_BYTES, Transport, Trust, is_overload, local, remote};
 use crate::grpc;
 
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
@@ -95,13 +95,13 @@ async fn both_ways<F>(
     case(client(local(layered(in_memory.clone(), max_calls))), in_memory).await;
 
     let networked = runner();
-    let listener = grpc::listen(([127, 0, 0, 1], 0).into()).await.expect("a free port");
+    let listener = grpc::listen(([127, 0, 0, 1], 0).into(), &Trust::default()).await.expect("a free port");
     let address = listener.local_addr().expect("a bound address");
     let shutdown = CancellationToken::new();
     let service = layered(networked.clone(), max_calls);
     let serving =
         tokio::spawn(grpc::serve(listener, service, proto::DESCRIPTORS, shutdown.clone(), PATIENCE, async {}));
-    let transport = remote(&format!("http://{address}")).expect("a valid URL");
+    let transport = remote(&format!("http://{address}"), &Trust::default()).expect("a valid URL");
     case(client(transport), networked).await;
     shutdown.cancel();
     serving.await.expect("the server does not panic").expect("the server ends well");
@@ -167,7 +167,7 @@ async fn a_service_with_enough_to_do_refuses_more_until_a_stream_ends() {
 
 #[tokio::test]
 async fn a_name_without_an_address_is_unavailable_at_once() {
-    let mut client = client(remote("http://no-such-host.invalid:1").expect("a valid URL"));
+    let mut client = client(remote("http://no-such-host.invalid:1", &Trust::default()).expect("a valid URL"));
     for _ in 0..2 {
         let call = tokio::time::timeout(PATIENCE, client.list_agents(ListAgentsRequest {}));
         let status = call.await.expect("an answer").expect_err("there is nobody");
@@ -177,16 +177,17 @@ async fn a_name_without_an_address_is_unavailable_at_once() {
 
 #[tokio::test]
 async fn an_address_that_refuses_gets_no_calls() {
-    let dead = grpc::listen(([127, 0, 0, 1], 0).into()).await.expect("a free port");
+    let dead = grpc::listen(([127, 0, 0, 1], 0).into(), &Trust::default()).await.expect("a free port");
     let dead_address = dead.local_addr().expect("a bound address");
     drop(dead);
-    let listener = grpc::listen(([127, 0, 0, 1], 0).into()).await.expect("a free port");
+    let listener = grpc::listen(([127, 0, 0, 1], 0).into(), &Trust::default()).await.expect("a free port");
     let address = listener.local_addr().expect("a bound address");
     let shutdown = CancellationToken::new();
     let service = layered(Scripted::default(), 8);
     let serving = grpc::serve(listener, service, proto::DESCRIPTORS, shutdown.clone(), PATIENCE, async {});
     let serving = tokio::spawn(serving);
-    let mut client = client(remote(&format!("http://{dead_address},http://{address}")).expect("valid URLs"));
+    let mut client =
+        client(remote(&format!("http://{dead_address},http://{address}"), &Trust::default()).expect("valid URLs"));
     for _ in 0..32 {
         client.list_agents(ListAgentsRequest {}).await.expect("only the living one is asked");
     }
@@ -196,10 +197,10 @@ async fn an_address_that_refuses_gets_no_calls() {
 
 #[tokio::test]
 async fn a_service_that_is_not_there_is_unavailable() {
-    let listener = grpc::listen(([127, 0, 0, 1], 0).into()).await.expect("a free port");
+    let listener = grpc::listen(([127, 0, 0, 1], 0).into(), &Trust::default()).await.expect("a free port");
     let address = listener.local_addr().expect("a bound address");
     drop(listener);
-    let transport = remote(&format!("http://{address}")).expect("a valid URL");
+    let transport = remote(&format!("http://{address}"), &Trust::default()).expect("a valid URL");
     let status = client(transport).list_agents(ListAgentsRequest {}).await.expect_err("nobody listens");
     assert_eq!(status.code(), Code::Unavailable, "{status:?}");
 }

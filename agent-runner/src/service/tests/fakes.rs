@@ -34,6 +34,7 @@ use crate::{
     mcp::Servers,
     model::{self, Error, Event, EventStream, Model},
     prompt::Prompts,
+    resumable::Peers,
     run::{Limits, Settings, Shared, ToolLimits},
     service::{Capacity, Service},
     tool::{
@@ -391,7 +392,7 @@ impl Setup {
         let configured = Configured { agents, models, shared, ready, warnings };
         let times = StoreTimes { wait: Duration::from_secs(10), call_timeout: Duration::from_secs(10) };
         let store = Store::new(store.client(), times, &self.name);
-        let service = Service::new(configured, Own::new(), store, self.capacity);
+        let service = Service::new(configured, Own::new(), store, Peers::default(), self.capacity);
         (AgentRunnerClient::new(local(service.server())), service)
     }
 }

@@ -8,7 +8,10 @@ use proto::agent::v1::{
     RunResponse, Started, agent_runner_client::AgentRunnerClient, run_event::Kind,
 };
 use proto::session::v1::{Run, RunState};
-use shared::{grpc, transport::Transport};
+use shared::{
+    grpc,
+    transport::{Transport, Trust},
+};
 use tokio::{
     net::TcpListener,
     runtime::{Builder, Runtime},
@@ -66,14 +69,14 @@ impl Drop for Served {
 
 /// A runner that others can reach, for as long as it is served.
 pub(super) async fn served(store: &FakeStore, script: Script) -> (AgentRunnerClient<Transport>, String, Served) {
-    let listener = grpc::listen(([127, 0, 0, 1], 0).into()).await.expect("a free port");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let url = format!("http://{}", listener.local_addr().expect("an address"));
     let (client, service) = runner_called(&url, store, script);
     let listener = listener.into_std().expect("it is a socket");
     let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
     runtime.spawn(async move {
         let listener = TcpListener::from_std(listener).expect("it is a socket");
-        let stop = CancellationToken::new();
+        let (listener, stop) = (grpc::Listener::on(listener, Trust::default()), CancellationToken::new());
         let served = grpc::serve(listener, service.server(), proto::DESCRIPTORS, stop, Duration::ZERO, async {});
         served.await.expect("it serves");
     });

@@ -6,6 +6,7 @@ use shared::{
     admin,
     config::{Document, Sources},
     telemetry::LogSection,
+    transport::Trust,
 };
 
 /// Reads every section as the services would.
@@ -21,6 +22,7 @@ pub(crate) fn check(sources: &Sources) -> anyhow::Result<()> {
     admin::Config::load(&document)?;
     let runner = agent_runner::Config::load(&document, &sources.environment)?;
     session_store::Config::load(&document)?;
+    Trust::load(&document)?;
     let mut out = io::stdout().lock();
     for warning in document.warnings().iter().chain(runner.warnings()) {
         writeln!(out, "warning: {warning}")?;

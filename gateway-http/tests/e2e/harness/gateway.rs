@@ -32,6 +32,7 @@ pub(crate) struct Gateway {
     /// Where the second gateway listens, if there is one.
     replica: Option<u16>,
     scheme: &'static str,
+    services_scheme: &'static str,
 }
 
 impl Gateway {
@@ -49,7 +50,7 @@ impl Gateway {
     pub(crate) async fn on(topology: Topology) -> Builder {
         let provider = Provider::start().await;
         let installation = Installation::new(&provider);
-        Builder { topology, provider, installation, has_admin_ports: false, scheme: "http" }
+        Builder { topology, provider, installation, has_admin_ports: false, scheme: "http", services_scheme: "http" }
     }
 
     /// Asks `path` with the usual secret.
@@ -155,6 +156,11 @@ impl Gateway {
         self.restart(Signal::SIGTERM).await;
     }
 
+    /// Sets a variable for processes that are started from now on.
+    pub(crate) fn set_env(&mut self, name: &str, value: &str) {
+        self.installation.set_env(name, value);
+    }
+
     /// Merges `patch` into the configuration file while everything runs.
     pub(crate) fn rewrite_config(&mut self, patch: Value) {
         self.installation.configure(patch);
@@ -194,7 +200,7 @@ impl Gateway {
     fn spawn_where(&self, is_wanted: impl Fn(&str) -> bool) -> Vec<Process> {
         let start = |(name, binary): (&str, PathBuf)| {
             let mut command = self.installation.command(&binary);
-            command.envs(self.ports.env(self.topology));
+            command.envs(self.ports.env(self.topology, self.services_scheme));
             if self.has_admin_ports {
                 command.env("CLAWDBOT_ADMIN_LISTEN", format!("127.0.0.1:{}", self.ports.admin(name)));
             }
@@ -257,6 +263,7 @@ pub(crate) struct Builder {
     installation: Installation,
     has_admin_ports: bool,
     scheme: &'static str,
+    services_scheme: &'static str,
 }
 
 impl Builder {
@@ -289,6 +296,12 @@ impl Builder {
         self
     }
 
+    /// Has the services speak TLS with each other.
+    pub(crate) fn with_tls_between_services(mut self) -> Self {
+        self.services_scheme = "https";
+        self
+    }
+
     /// Where the stub provider listens.
     pub(crate) fn provider_url(&self) -> String {
         self.provider.base_url()
@@ -312,6 +325,7 @@ impl Builder {
             has_admin_ports: self.has_admin_ports,
             replica: None,
             scheme: self.scheme,
+            services_scheme: self.services_scheme,
         };
         gateway.launch().await;
         gateway

@@ -61,8 +61,8 @@ impl Ports {
         }
     }
 
-    /// The environment that tells every process about them.
-    pub(super) fn env(self, topology: Topology) -> Vec<(&'static str, String)> {
+    /// The environment that tells every process about them; `scheme` is how services speak with each other.
+    pub(super) fn env(self, topology: Topology, scheme: &str) -> Vec<(&'static str, String)> {
         let gateway = ("CLAWDBOT_GATEWAY_PORT", self.gateway.to_string());
         let runner = format!("127.0.0.1:{}", self.agent_runner);
         let store = format!("127.0.0.1:{}", self.session_store);
@@ -70,9 +70,9 @@ impl Ports {
             Topology::OneProcess => vec![gateway],
             Topology::ThreeProcesses => vec![
                 gateway,
-                ("CLAWDBOT_AGENT_RUNNER_URL", format!("http://{runner}")),
+                ("CLAWDBOT_AGENT_RUNNER_URL", format!("{scheme}://{runner}")),
                 ("CLAWDBOT_AGENT_RUNNER_LISTEN", runner),
-                ("CLAWDBOT_SESSION_STORE_URL", format!("http://{store}")),
+                ("CLAWDBOT_SESSION_STORE_URL", format!("{scheme}://{store}")),
                 ("CLAWDBOT_SESSION_STORE_LISTEN", store),
             ],
         }

@@ -10,18 +10,17 @@ use std::{
 
 use tonic::transport::Channel;
 
+use crate::transport::dial::Dial;
+
 /// Each connection is one task at either end, so one core at most.
 const MAX_CONNECTIONS: usize = 4;
 /// Calls in flight over one connection, streams included, beyond which another is opened.
 const CALLS_PER_CONNECTION: usize = 100;
 
-/// Makes a connection that is opened when it is first used.
-pub(super) type Connect = fn(SocketAddr) -> Channel;
-
 /// An address of a service.
 pub(crate) struct Peer {
     address: SocketAddr,
-    connect: Connect,
+    dial: Dial,
     connections: [Connection; MAX_CONNECTIONS],
     /// Whether it takes calls, as far as is known.
     is_up: AtomicBool,
@@ -40,8 +39,8 @@ pub(super) struct InFlight {
 }
 
 impl Peer {
-    pub(super) fn new(address: SocketAddr, connect: Connect) -> Self {
-        Self { address, connect, connections: Default::default(), is_up: AtomicBool::new(true) }
+    pub(super) fn new(address: SocketAddr, dial: Dial) -> Self {
+        Self { address, dial, connections: Default::default(), is_up: AtomicBool::new(true) }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -77,7 +76,7 @@ impl Peer {
         let (index, _) = with_room.or_else(|| connections().min_by_key(|&(_, busy)| busy)).unwrap_or_default();
         let connection = &peer.connections[index];
         connection.in_flight.fetch_add(1, Ordering::Relaxed);
-        let channel = connection.channel.get_or_init(|| (peer.connect)(peer.address)).clone();
+        let channel = connection.channel.get_or_init(|| peer.dial.channel(peer.address)).clone();
         (InFlight { peer: peer.clone(), connection: index }, channel)
     }
 }
@@ -94,8 +93,7 @@ mod tests {
 
     #[tokio::test]
     async fn another_connection_is_opened_when_one_is_full() {
-        let connect = |_| tonic::transport::Endpoint::from_static("http://127.0.0.1:9").connect_lazy();
-        let peer = Arc::new(Peer::new(([127, 0, 0, 1], 9).into(), connect));
+        let peer = Arc::new(Peer::new(([127, 0, 0, 1], 9).into(), Dial::default()));
         let opened = || peer.connections.iter().filter(|connection| connection.channel.get().is_some()).count();
         let mut calls: Vec<InFlight> = (0..CALLS_PER_CONNECTION).map(|_| Peer::call(&peer).0).collect();
         assert_eq!(opened(), 1);

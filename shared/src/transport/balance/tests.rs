@@ -11,7 +11,7 @@ use super::*;
 use crate::{
     grpc,
     transport::{
-        Transport, is_overload,
+        Transport, Trust, is_overload,
         tests::{PATIENCE, Scripted, client, layered},
     },
 };
@@ -30,7 +30,7 @@ impl Server {
     }
 
     async fn at(address: SocketAddr, max_calls: usize) -> Self {
-        let listener = grpc::listen(address).await.expect("a free port");
+        let listener = grpc::listen(address, &Trust::default()).await.expect("a free port");
         let address = listener.local_addr().expect("a bound address");
         let shutdown = CancellationToken::new();
         let service = layered(Scripted::default(), max_calls);
@@ -77,15 +77,15 @@ async fn faulty(fault: Fault) -> (SocketAddr, Arc<AtomicUsize>) {
     (address, seen)
 }
 
-fn connect(address: SocketAddr) -> Channel {
-    tonic::transport::Endpoint::from_shared(format!("http://{address}")).expect("a URL").connect_lazy()
+fn dialled(addresses: &[SocketAddr]) -> BTreeMap<SocketAddr, Dial> {
+    addresses.iter().map(|&address| (address, Dial::default())).collect()
 }
 
 fn balanced(addresses: &[SocketAddr]) -> (Arc<Pool>, Transport) {
     let pool = Arc::new(Pool::new());
-    pool.set(addresses, connect);
+    pool.set(dialled(addresses));
     let keeper = CancellationToken::new().drop_guard();
-    (pool.clone(), Transport::new(Balancer::new(pool, keeper), true))
+    (pool.clone(), Transport::new(Balancer::new(pool, keeper, None), true))
 }
 
 #[tokio::test]
@@ -112,7 +112,7 @@ async fn a_service_without_room_is_passed_over_unless_all_are() {
         client.list_agents(ListAgentsRequest {}).await.expect("the other one has room");
     }
     assert!(pool.peers().iter().all(|peer| peer.is_up()), "to be full is not to be gone");
-    pool.set(&[full.address], connect);
+    pool.set(dialled(&[full.address]));
     let status = client.list_agents(ListAgentsRequest {}).await.expect_err("there is no room");
     assert_eq!((status.code(), is_overload(&status)), (Code::ResourceExhausted, true), "{status:?}");
 }
@@ -130,7 +130,7 @@ async fn a_dead_address_is_left_alone_once_that_is_known() {
     let up: Vec<bool> = pool.peers().iter().map(|peer| peer.is_up()).collect();
     assert_eq!(up, [false, true]);
     // If there is no other, it is tried all the same: it may be back.
-    pool.set(&[dead_address], connect);
+    pool.set(dialled(&[dead_address]));
     let status = client.list_agents(ListAgentsRequest {}).await.expect_err("nobody is there");
     assert_eq!(status.code(), Code::Unavailable, "{status:?}");
     let back = Server::at(dead_address, 99).await;
@@ -201,7 +201,7 @@ async fn new_addresses_are_called_and_old_ones_are_not() {
     let (pool, transport) = balanced(&[servers[0].address]);
     let mut client = client(transport);
     let old = client.run(RunRequest::default()).await.expect("the run starts");
-    pool.set(&[servers[1].address], connect);
+    pool.set(dialled(&[servers[1].address]));
     let new = client.run(RunRequest::default()).await.expect("the run starts");
     let peers = pool.peers();
     assert_eq!((peers.len(), peers[0].address(), peers[0].in_flight()), (1, servers[1].address, 1));

@@ -19,7 +19,7 @@ impl Gateway {
                 continue;
             }
             let mut command = self.installation.command(&binary);
-            command.envs(ports.env(self.topology));
+            command.envs(ports.env(self.topology, self.services_scheme));
             self.processes.push(Process::spawn(&format!("{name}-2"), command, &self.installation.logs()));
         }
         self.replica = Some(ports.gateway);
@@ -36,7 +36,8 @@ impl Gateway {
         let mut ports = self.ports;
         ports.agent_runner = Ports::free().agent_runner;
         let (url, other) = ("CLAWDBOT_AGENT_RUNNER_URL", ports.agent_runner);
-        let both = format!("http://127.0.0.1:{},http://127.0.0.1:{other}", self.ports.agent_runner);
+        let scheme = self.services_scheme;
+        let both = format!("{scheme}://127.0.0.1:{},{scheme}://127.0.0.1:{other}", self.ports.agent_runner);
         self.kill("gateway-http").await;
         self.processes.retain(|process| process.name() != "gateway-http");
         for (name, binary) in binaries(self.topology) {
@@ -46,7 +47,7 @@ impl Gateway {
                 _ => continue,
             };
             let mut command = self.installation.command(&binary);
-            command.envs(ports.env(self.topology)).env(url, &both);
+            command.envs(ports.env(self.topology, self.services_scheme)).env(url, &both);
             self.processes.push(Process::spawn(name, command, &self.installation.logs()));
         }
         eventually("both runners listen, and the gateway is ready", async || {
