@@ -95,10 +95,9 @@ pub(crate) enum Reason {
 enum Standing {
     /// What the client asks about now.
     Input,
-    /// What it says was shown before. Of these, as many of the newest are shown as may be.
-    History,
-    /// Of an earlier turn. Whatever is wrong with it is no fault of the request.
-    Kept,
+    /// What was shown before, as the transcript or the client has it. Of these, as many of the newest are shown as may be,
+    /// and what is wrong with one is no fault of what is asked now.
+    Earlier,
 }
 
 /// How many bytes all pictures together still may have.
@@ -107,6 +106,10 @@ struct Budget(AtomicUsize);
 impl Budget {
     fn take(&self, bytes: usize) -> bool {
         self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes)).is_ok()
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
     }
 }
 
@@ -126,12 +129,17 @@ impl Images {
         let (history, input) = new.split_at(new.len() - input_count);
         let chosen = self.choose(transcript, history, input)?;
         let budget = Budget(AtomicUsize::new(self.settings.max_total_image_bytes));
-        let shown = chosen.into_iter().map(|(image, standing)| self.show(image, standing, &budget));
+        let (input, earlier): (Vec<_>, Vec<_>) =
+            chosen.into_iter().partition(|(_, standing)| *standing == Standing::Input);
         let mut gallery = Gallery::default();
-        for (url, data_url) in try_join_all(shown).await?.into_iter().flatten() {
-            let shown = gallery.shown.entry(url).or_default();
-            shown.data_url = data_url;
-            shown.times += 1;
+        // What is asked about now has its room first.
+        for of_one_standing in [input, earlier] {
+            let shown = of_one_standing.into_iter().map(|(image, standing)| self.show(image, standing, &budget));
+            for (url, data_url) in try_join_all(shown).await?.into_iter().flatten() {
+                let shown = gallery.shown.entry(url).or_default();
+                shown.data_url = data_url;
+                shown.times += 1;
+            }
         }
         for part in new.iter_mut().flat_map(|message| &mut message.parts) {
             if let Some(Kind::Image(image)) = &mut part.kind {
@@ -154,9 +162,8 @@ impl Images {
         }
         let newest_first = |messages| images(messages).collect::<Vec<_>>().into_iter().rev();
         let input = images(input).map(|image| (image, Standing::Input));
-        let history = newest_first(history).map(|image| (image, Standing::History));
-        let kept = newest_first(transcript).map(|image| (image, Standing::Kept));
-        Ok(input.chain(history).chain(kept).take(most).collect())
+        let earlier = newest_first(history).chain(newest_first(transcript)).map(|image| (image, Standing::Earlier));
+        Ok(input.chain(earlier).take(most).collect())
     }
 
     /// A picture and what is shown in its place; nothing when it is left out.
@@ -169,9 +176,8 @@ impl Images {
         match self.load(&image.url, budget).await {
             Ok(shown) => Ok(Some((image.url.clone(), shown))),
             Err(reason) => match standing {
-                Standing::Kept => Ok(None),
-                Standing::History if matches!(reason, Reason::TooMuch(_)) => Ok(None),
-                Standing::History | Standing::Input => Err(Error::of(image, reason)),
+                Standing::Earlier => Ok(None),
+                Standing::Input => Err(Error::of(image, reason)),
             },
         }
     }
@@ -187,10 +193,20 @@ impl Images {
         if !self.settings.images.allow_url {
             return Err(Reason::NotFetched);
         }
-        let take = |bytes| budget.take(bytes).then_some(()).ok_or(self.too_much());
-        let bytes = self.fetcher.fetch(url, take).await?;
-        let media_type = self.media_type(&bytes)?;
-        Ok(Some(data_url(media_type, &bytes)))
+        let taken = AtomicUsize::new(0);
+        let take = |bytes| {
+            if !budget.take(bytes) {
+                return Err(self.too_much());
+            }
+            taken.fetch_add(bytes, Ordering::Relaxed);
+            Ok(())
+        };
+        let fetched = self.fetcher.fetch(url, take).await;
+        let fetched = fetched.and_then(|bytes| Ok(data_url(self.media_type(&bytes)?, &bytes)));
+        if fetched.is_err() {
+            budget.give_back(taken.into_inner());
+        }
+        fetched.map(Some)
     }
 
     /// The URL as it should be, unless it is so already. What is declared counts for nothing.
@@ -206,10 +222,10 @@ impl Images {
         if bytes.len() > max_bytes {
             return Err(Reason::TooLarge(max_bytes));
         }
+        let media_type = self.media_type(&bytes)?;
         if !budget.take(bytes.len()) {
             return Err(self.too_much());
         }
-        let media_type = self.media_type(&bytes)?;
         let is_as_it_should_be = url.starts_with("data:") && head == media_type.name() && content.len() % 4 == 0;
         Ok((!is_as_it_should_be).then(|| data_url(media_type, &bytes)))
     }

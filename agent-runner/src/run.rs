@@ -248,7 +248,8 @@ impl Run {
     async fn drive_loop(&mut self, transcript: Transcript, toolbox: Toolbox) -> Result<Answered, Failure> {
         let input_count = self.request.input.len();
         let mut new = prompt::new_messages(&mut self.request, transcript.message_count == 0)?;
-        self.candidates = images::seeing(std::mem::take(&mut self.candidates), &new)?;
+        let input = &new[new.len() - input_count..];
+        self.candidates = images::seeing(std::mem::take(&mut self.candidates), input)?;
         let gallery = self.gallery(&transcript, &mut new, input_count).await?;
         let first = self.candidates[0].name.clone();
         self.events.send(Kind::Started(Started { model: first.to_string(), started_at_ms: now_ms() })).await?;

@@ -127,8 +127,8 @@ async fn a_picture_of_an_earlier_turn_is_no_reason_to_refuse_a_request() {
     let kept = ["https://example.com/a.png", "data:image/png;base64,QUJD", &png];
     let shown = seen(&images, [&kept, &[], &[]]).await.expect("are shown");
     assert_eq!(shown, [NOTE, NOTE, &png]);
-    let refused = seen(&images, [&[], &["data:image/png;base64,QUJD"], &[]]).await.expect_err("is no picture");
-    assert!(refused.starts_with("invalid `history[0]`: it is none of"), "{refused}");
+    let shown = seen(&images, [&[], &kept, &[&png]]).await.expect("are shown");
+    assert_eq!(shown, [NOTE, NOTE, &png, &png]);
 }
 
 /// Pictures that are fetched from a server on which every name is the public address.

@@ -113,6 +113,10 @@ impl<'a> Conversation<'a> {
         for message in &turn.messages {
             if message.role() == Role::Tool {
                 parts.push(WirePart::Plain(self.function_response(message)));
+                // Pictures stand beside the result that they belong to.
+                for part in message.parts.iter().filter(|part| !matches!(part.kind, Some(Kind::Text(_)))) {
+                    parts.extend(plain_part(part)?.map(WirePart::Plain));
+                }
                 continue;
             }
             for part in &message.parts {

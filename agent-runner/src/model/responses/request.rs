@@ -106,7 +106,12 @@ fn items(message: &Message) -> Vec<Value> {
     match message.role() {
         Role::System | Role::Developer => Vec::new(),
         Role::Tool => {
-            let output = input::plain(message);
+            let is_text = |part: &Part| matches!(part.kind, Some(Kind::Text(_)));
+            let output: Value = if message.parts.iter().all(is_text) {
+                input::plain(message).into()
+            } else {
+                message.parts.iter().filter_map(asked).collect()
+            };
             vec![json!({"type": "function_call_output", "call_id": message.tool_call_id, "output": output})]
         }
         Role::Assistant => {
