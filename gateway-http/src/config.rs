@@ -17,7 +17,7 @@ use http::HeaderName;
 use serde::{Deserialize, Deserializer, de};
 use shared::{
     config::{self, Document},
-    transport::Transport,
+    transport::{MAX_MESSAGE_BYTES, Transport},
 };
 
 use crate::{
@@ -34,7 +34,10 @@ use limits::LimitsSection;
 use session_header::SessionHeader;
 use tls::TlsSection;
 
-pub(crate) use secrets::Secrets;
+pub(crate) use secrets::{Reread, Secrets};
+
+/// Leaves room for what stands around a body.
+const MOST_BODY_BYTES: usize = MAX_MESSAGE_BYTES - 4 * 1024 * 1024;
 
 /// The gateway's configuration, read but not yet acted upon.
 #[derive(Debug)]
@@ -44,6 +47,7 @@ pub struct Config {
     /// For one call to the session store.
     pub(crate) store_timeout: Duration,
     tls: Option<TlsFiles>,
+    pub(crate) max_body_bytes_in_flight: usize,
     lacks_a_main_token: bool,
 }
 
@@ -171,14 +175,17 @@ struct StoreSection {
 impl Config {
     /// Reads the gateway's sections, and the files of secrets and certificates that they name.
     pub fn load(document: &Document) -> Result<Self, Error> {
-        let section: Section = document.section("gateway")?;
+        let mut section: Section = document.section("gateway")?;
+        section.auth.resolve(document);
+        section.tls.resolve(document);
         let store: StoreSection = document.section("services.sessionStore")?;
         Ok(Self {
             listen: section.listen(),
             tls: section.tls.files(document.state_dir())?,
             store_timeout: Duration::from_millis(store.call_timeout_ms),
+            max_body_bytes_in_flight: section.limits.max_body_bytes_in_flight,
             lacks_a_main_token: section.auth.lacks_a_main_token(),
-            settings: section.settings()?,
+            settings: section.settings(None)?,
         })
     }
 
@@ -212,10 +219,16 @@ impl Section {
     }
 
     /// Makes settings of the section, and of what the files of secrets hold now.
-    fn settings(&self) -> Result<Settings, Error> {
+    /// A file that cannot be read is taken to hold what it held `before`.
+    fn settings(&self, before: Option<&Secrets>) -> Result<Settings, Error> {
         let Self { http, limits, .. } = self;
+        if http.max_body_bytes > MOST_BODY_BYTES {
+            let reason =
+                format!("must be at most {MOST_BODY_BYTES}, which is what fits a message between the services");
+            return Err(Error::value("gateway.http.maxBodyBytes", reason));
+        }
         let callers = limits.callers()?;
-        let mut secrets = Secrets::new(self.clone());
+        let mut secrets = Secrets::new(self.clone(), before);
         let auth = self.auth.build(self.listen(), &self.trusted_proxies, &callers, &mut secrets)?;
         let limits = Limits {
             max_body_bytes: http.max_body_bytes,

@@ -4,7 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::{Gateway, config};
+use crate::{
+    Gateway,
+    config::{self, Reread},
+};
 
 /// The pause between two looks at the files.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -21,7 +24,8 @@ impl Gateway {
             let gateway = self.clone();
             // Files can be slow.
             let read = tokio::task::spawn_blocking(move || gateway.read_files_again()).await;
-            let found = read.unwrap_or(Ok(())).err().map(|error| error.to_string());
+            let found = read.unwrap_or_default().iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+            let found = (!found.is_empty()).then_some(found);
             if let Some(error) = found.as_ref().filter(|_| found != trouble) {
                 tracing::error!(error, "a changed file cannot be used; what it held before stays");
             }
@@ -29,17 +33,21 @@ impl Gateway {
         }
     }
 
-    /// Takes over what the files hold now.
-    fn read_files_again(&self) -> Result<(), config::Error> {
+    /// Takes over what the files hold now, each as far as it can be used. Returns what is wrong with the others.
+    fn read_files_again(&self) -> Vec<config::Error> {
         let settings = self.inner.settings.load();
-        if let Some(changed) = settings.secrets.read_again()? {
-            // Unless other settings have come meanwhile, which were made of what the files hold, too.
-            self.inner.settings.compare_and_swap(&settings, Arc::new(changed));
-            tracing::info!("the secrets have changed");
-        }
-        match &self.inner.tls {
-            Some(tls) => tls.read_again(),
-            None => Ok(()),
-        }
+        let mut trouble = match settings.secrets.read_again() {
+            Ok(Reread { settings: changed, trouble }) => {
+                if let Some(changed) = changed {
+                    // Unless other settings have come meanwhile, which were made of what the files hold, too.
+                    self.inner.settings.compare_and_swap(&settings, Arc::new(changed));
+                    tracing::info!("the secrets have changed");
+                }
+                trouble
+            }
+            Err(error) => vec![error],
+        };
+        trouble.extend(self.inner.tls.as_ref().and_then(|tls| tls.read_again().err()));
+        trouble
     }
 }

@@ -42,8 +42,19 @@ pub struct Sources {
     pub config_path: Option<PathBuf>,
     /// Values from the command line by the keys of [`SETTINGS`].
     pub flags: Vec<(&'static str, String)>,
-    /// Values for what nothing else sets, or sets to blank text, likewise.
-    pub fallbacks: Vec<(&'static str, String)>,
+    /// Values for what may turn out to be missing.
+    pub fallbacks: Vec<Fallback>,
+}
+
+/// A value for a setting that may turn out to be missing.
+#[derive(Clone)]
+pub struct Fallback {
+    /// The setting's key.
+    pub key: &'static str,
+    /// Its value then.
+    pub value: String,
+    /// Whether it is missing from what the other sources say.
+    pub is_needed: fn(&Document) -> bool,
 }
 
 impl Sources {
@@ -67,6 +78,7 @@ pub struct Document {
     root: Value,
     path: Option<PathBuf>,
     state_dir: PathBuf,
+    home: PathBuf,
     /// Where values come from that are not in the file as they are.
     origins: BTreeMap<KeyPath, Origin>,
     /// Values of the file that refer to a variable which is unset or empty, with its name.
@@ -136,6 +148,16 @@ impl Document {
         self.path.as_deref()
     }
 
+    /// Returns where a path of the settings leads: one that begins with `~/` into the home folder, another that is not
+    /// absolute beside the configuration file.
+    pub fn resolve(&self, path: &Path) -> PathBuf {
+        if let Ok(rest) = path.strip_prefix("~") {
+            return self.home.join(rest);
+        }
+        let folder = self.path.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
+        folder.join(path)
+    }
+
     /// Returns the folder for everything that outlives the process.
     pub fn state_dir(&self) -> &Path {
         &self.state_dir
@@ -146,6 +168,7 @@ impl Document {
             root: Value::Object(Map::new()),
             path: None,
             state_dir: file::state_dir(&sources.environment),
+            home: sources.environment.home().to_owned(),
             origins: BTreeMap::new(),
             missing: BTreeMap::new(),
             warnings: Vec::new(),
@@ -181,13 +204,14 @@ impl fmt::Debug for Document {
 /// Shows the keys of flags and fallbacks without their values: some are secrets.
 impl fmt::Debug for Sources {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let keys = |values: &[(&'static str, String)]| values.iter().map(|(key, _)| *key).collect::<Vec<_>>();
+        let flags: Vec<_> = self.flags.iter().map(|(key, _)| key).collect();
+        let fallbacks: Vec<_> = self.fallbacks.iter().map(|fallback| fallback.key).collect();
         formatter
             .debug_struct("Sources")
             .field("environment", &self.environment)
             .field("config_path", &self.config_path)
-            .field("flags", &keys(&self.flags))
-            .field("fallbacks", &keys(&self.fallbacks))
+            .field("flags", &flags)
+            .field("fallbacks", &fallbacks)
             .finish()
     }
 }

@@ -20,7 +20,17 @@ use shared::{
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// What this process reads of the configuration.
-const SECTIONS: &[&str] = &["agents", "models", "skills", "tools", "session", "services", "admin", "log"];
+const SECTIONS: &[&str] = &[
+    "agents",
+    "models",
+    "skills",
+    "tools",
+    "session",
+    "gateway.http.endpoints.chatCompletions",
+    "services",
+    "admin",
+    "log",
+];
 
 /// Runs the agents: serves `clawdbot.agent.v1.AgentRunner`.
 #[derive(Debug, Parser)]

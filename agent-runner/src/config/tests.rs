@@ -116,7 +116,10 @@ fn a_runner_is_reached_where_it_says_or_listens() {
     let advertised = url("listen: '0.0.0.0:7', advertiseUrl: 'http://runner-1.runner:7'");
     assert_eq!(advertised.as_deref(), Ok("http://runner-1.runner:7"));
     let wrong = url("advertiseUrl: 'runner-1:7'").expect_err("not a URL");
-    assert_eq!(wrong, "services.agentRunner.advertiseUrl: `runner-1:7` is not of the form http://host:port");
+    assert_eq!(
+        wrong,
+        "services.agentRunner.advertiseUrl: `runner-1:7` is not of the form http://host:port or https://host:port"
+    );
     let two = url("advertiseUrl: 'http://a:1,http://b:1'").expect_err("two URLs");
     assert_eq!(two, "services.agentRunner.advertiseUrl: must be one URL, of at most 256 bytes");
     let url = url("listen: '0.0.0.0:7'").expect("usable");

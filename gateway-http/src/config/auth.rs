@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::Deserialize;
-use shared::{AgentId, Namespace};
+use shared::{AgentId, Namespace, config::Document};
 
 use super::{Error, Secrets, limits::TokenLimits, proxy::TrustedProxySection};
 use crate::{
@@ -60,6 +60,14 @@ impl AuthSection {
     fn mode(&self) -> Mode {
         let followed = if self.password.trim().is_empty() { Mode::Token } else { Mode::Password };
         self.mode.unwrap_or(followed)
+    }
+
+    /// Finds where the paths lead.
+    pub(super) fn resolve(&mut self, document: &Document) {
+        let of_tokens = self.tokens.iter_mut().map(|token| &mut token.token_file);
+        for path in of_tokens.chain([&mut self.token_file]).flatten() {
+            *path = document.resolve(path);
+        }
     }
 
     /// Whether there is no main secret, and a token would be one.

@@ -18,6 +18,7 @@ pub(super) struct LimitsSection {
     pub(super) max_header_bytes: usize,
     pub(super) max_headers: usize,
     pub(super) max_concurrent_requests: u32,
+    pub(super) max_body_bytes_in_flight: usize,
     requests_per_minute: u32,
     request_burst: Option<u32>,
     max_runs_per_token: u32,
@@ -94,6 +95,7 @@ impl Default for LimitsSection {
             max_header_bytes: 32 * 1024,
             max_headers: 80,
             max_concurrent_requests: 200,
+            max_body_bytes_in_flight: 256 * 1024 * 1024,
             requests_per_minute: 0,
             request_burst: None,
             max_runs_per_token: 0,
@@ -125,6 +127,7 @@ mod tests {
         check("maxHeaderBytes", &section.max_header_bytes);
         check("maxHeaders", &section.max_headers);
         check("maxConcurrentRequests", &section.max_concurrent_requests);
+        check("maxBodyBytesInFlight", &section.max_body_bytes_in_flight);
         check("requestsPerMinute", &section.requests_per_minute);
         check("maxRunsPerToken", &section.max_runs_per_token);
         check("maxStreamsPerToken", &section.max_streams_per_token);

@@ -1,11 +1,10 @@
-//! Secrets that stand in files of their own, and are read again when those change.
+//! Secrets that stand in files of their own, and are read again when those change. One that cannot be read any more keeps
+//! what it was, and does not hold up the others.
 
 use std::{
     fs,
     path::{Path, PathBuf},
 };
-
-use sha2::{Digest, Sha256};
 
 use super::{Error, Section};
 use crate::Settings;
@@ -14,17 +13,29 @@ use crate::Settings;
 pub(crate) struct Secrets {
     section: Box<Section>,
     files: Vec<SecretFile>,
+    /// What the files held before.
+    before: Vec<SecretFile>,
 }
 
+#[derive(Clone)]
 struct SecretFile {
     key: String,
     path: PathBuf,
-    hash: [u8; 32],
+    secret: String,
+}
+
+/// What came of reading the files again.
+pub(crate) struct Reread {
+    /// What is other than before.
+    pub(crate) settings: Option<Settings>,
+    /// The files that cannot be read.
+    pub(crate) trouble: Vec<Error>,
 }
 
 impl Secrets {
-    pub(super) fn new(section: Section) -> Self {
-        Self { section: Box::new(section), files: Vec::new() }
+    pub(super) fn new(section: Section, before: Option<&Self>) -> Self {
+        let before = before.map(|before| before.files.clone()).unwrap_or_default();
+        Self { section: Box::new(section), files: Vec::new(), before }
     }
 
     /// The secret that stands at `<key>` or in the file that `<key>File` names; empty when there is neither.
@@ -34,8 +45,9 @@ impl Secrets {
         if !inline.trim().is_empty() {
             return Err(Error::value(key_of_file, format!("is set beside {key}; leave one of them out")));
         }
-        let secret = read(&key_of_file, path)?;
-        self.files.push(SecretFile { key: key_of_file, path: path.to_owned(), hash: hash(&secret) });
+        let known = self.before.iter().find(|file| file.path == path);
+        let secret = read(&key_of_file, path).or_else(|error| known.map(|known| known.secret.clone()).ok_or(error))?;
+        self.files.push(SecretFile { key: key_of_file, path: path.to_owned(), secret: secret.clone() });
         Ok(secret)
     }
 
@@ -45,12 +57,17 @@ impl Secrets {
     }
 
     /// Makes settings of what the files hold now, if that has changed.
-    pub(crate) fn read_again(&self) -> Result<Option<Settings>, Error> {
+    pub(crate) fn read_again(&self) -> Result<Reread, Error> {
         let mut has_changed = false;
+        let mut trouble = Vec::new();
         for file in &self.files {
-            has_changed |= hash(&read(&file.key, &file.path)?) != file.hash;
+            match read(&file.key, &file.path) {
+                Ok(secret) => has_changed |= secret != file.secret,
+                Err(error) => trouble.push(error),
+            }
         }
-        has_changed.then(|| self.section.settings()).transpose()
+        let settings = has_changed.then(|| self.section.settings(Some(self))).transpose()?;
+        Ok(Reread { settings, trouble })
     }
 }
 
@@ -63,12 +80,8 @@ fn read(key: &str, path: &Path) -> Result<String, Error> {
     }
 }
 
-fn hash(secret: &str) -> [u8; 32] {
-    Sha256::digest(secret).into()
-}
-
 impl std::fmt::Debug for Secrets {
-    /// Leaves out the hashes.
+    /// Leaves out the secrets.
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let keys: Vec<_> = self.files.iter().map(|file| &file.key).collect();
         formatter.debug_struct("Secrets").field("files", &keys).finish_non_exhaustive()
@@ -89,24 +102,46 @@ mod tests {
         write(" first\n");
         let section = json!({"auth": {"tokens": [{"name": "alice", "tokenFile": path}], "token": "t"}});
         let section: Section = serde_json::from_value(section).expect("a valid section");
-        let settings = section.settings().expect("valid");
+        let settings = section.settings(None).expect("valid");
         let knows =
             |settings: &Settings, secret: &str| settings.auth.caller_with(Some(&format!("Bearer {secret}"))).is_some();
         assert!(knows(&settings, "first") && knows(&settings, "t"));
 
-        assert!(settings.secrets.read_again().expect("readable").is_none());
+        let again = |settings: &Settings| settings.secrets.read_again().expect("usable");
+        assert!(again(&settings).settings.is_none());
         write("second");
-        let changed = settings.secrets.read_again().expect("readable").expect("changed");
+        let changed = again(&settings).settings.expect("changed");
         assert!(!knows(&changed, "first") && knows(&changed, "second") && knows(&changed, "t"));
-        assert!(changed.secrets.read_again().expect("readable").is_none());
+        assert!(again(&changed).settings.is_none());
 
-        let trouble = |settings: &Settings| settings.secrets.read_again().expect_err("no secret").to_string();
+        let trouble = |settings: &Settings| again(settings).trouble[0].to_string();
         write(" \n");
         assert!(trouble(&changed).starts_with("gateway.auth.tokens[0].tokenFile: "), "{}", trouble(&changed));
         assert!(trouble(&changed).ends_with(" is empty"));
         write("t");
-        assert_eq!(trouble(&changed), "gateway.auth.tokens[0].token: is the same as the main secret");
+        let error = changed.secrets.read_again().err().expect("two are the same").to_string();
+        assert_eq!(error, "gateway.auth.tokens[0].token: is the same as the main secret");
         fs::remove_file(&path).expect("removed");
         assert!(trouble(&changed).contains("tokenFile: cannot read "));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_keeps_its_secret_and_holds_up_no_other() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let paths = ["alice", "bob"].map(|name| folder.path().join(name));
+        let write = |index: usize, text: &str| fs::write(&paths[index], text).expect("written");
+        write(0, "alice-1");
+        write(1, "bob-1");
+        let tokens = json!([{"name": "alice", "tokenFile": paths[0]}, {"name": "bob", "tokenFile": paths[1]}]);
+        let section: Section = serde_json::from_value(json!({"auth": {"tokens": tokens}})).expect("a valid section");
+        let settings = section.settings(None).expect("valid");
+        write(0, "");
+        write(1, "bob-2");
+        let Reread { settings: changed, trouble } = settings.secrets.read_again().expect("usable");
+        let changed = changed.expect("bob's has changed");
+        assert_eq!(trouble.len(), 1);
+        let knows = |secret: &str| changed.auth.caller_with(Some(&format!("Bearer {secret}"))).is_some();
+        assert!(knows("alice-1") && knows("bob-2") && !knows("bob-1"));
+        assert!(section.settings(None).is_err(), "at the start it is an error");
     }
 }

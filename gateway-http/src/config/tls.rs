@@ -6,7 +6,7 @@ use std::{
 };
 
 use serde::Deserialize;
-use shared::certificate::Files;
+use shared::{certificate::Files, config::Document};
 
 use super::Error;
 use crate::server::TlsFiles;
@@ -23,6 +23,13 @@ pub(super) struct TlsSection {
 }
 
 impl TlsSection {
+    /// Finds where the paths lead.
+    pub(super) fn resolve(&mut self, document: &Document) {
+        for path in [&mut self.cert_path, &mut self.key_path].into_iter().flatten() {
+            *path = document.resolve(path);
+        }
+    }
+
     /// The files of the certificate, which must be there unless they will be made; nothing without TLS.
     pub(super) fn files(&self, state_dir: &Path) -> Result<Option<TlsFiles>, Error> {
         if !self.enabled {

@@ -53,7 +53,9 @@ fn compare(path: &KeyPath, old: Option<&Value>, new: Option<&Value>, changes: &m
             let (old, new) = (old.and_then(|old| segment.of(old)), new.and_then(|new| segment.of(new)));
             compare(&path.child(segment), old, new, changes);
         }
-    } else if let Some(setting) = setting {
-        changes.push(Change { key: path.clone(), needs_restart: setting.needs_restart });
+    } else if setting.is_some() || is_divided {
+        // An empty object can mean something else than none.
+        let needs_restart = setting.is_some_and(|setting| setting.needs_restart);
+        changes.push(Change { key: path.clone(), needs_restart });
     }
 }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::error::{Error, Origin};
 use super::path::KeyPath;
 use super::settings::{SETTINGS, Setting};
-use super::{Document, Sources, value_error, value_kind};
+use super::{Document, Fallback, Sources, value_error, value_kind};
 
 impl Document {
     /// Sets what the environment and the command line set.
@@ -20,11 +20,10 @@ impl Document {
         for (key, text) in &sources.flags {
             self.set(named(key, &Origin::Flag)?, text, Origin::Flag)?;
         }
-        for (key, text) in &sources.fallbacks {
+        for Fallback { key, value, is_needed } in &sources.fallbacks {
             let setting = named(key, &Origin::Default)?;
-            let value = KeyPath::of_names(key).find(&self.root);
-            if value.is_none_or(|value| value.as_str().is_some_and(|text| text.trim().is_empty())) {
-                self.set(setting, text, Origin::Default)?;
+            if is_needed(&self) {
+                self.set(setting, value, Origin::Default)?;
             }
         }
         Ok(self)

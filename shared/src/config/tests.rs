@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::{Document, Environment, Error, SETTINGS, Setting, Sources};
+use super::{Document, Environment, Error, Fallback, SETTINGS, Setting, Sources};
 
 const FILE: &str = "/etc/clawdbot.json";
 
@@ -82,9 +82,13 @@ fn a_flag_beats_the_environment_which_beats_the_file_which_beats_the_default() {
 }
 
 #[test]
-fn a_fallback_holds_where_nothing_else_sets_anything() {
+fn a_fallback_holds_where_it_is_needed() {
     let check = |text: &str, environment: &[(&str, &str)], expected: &str| {
-        let fallbacks = vec![("gateway.auth.token", "made".to_owned())];
+        let is_needed = |document: &Document| {
+            let auth = document.section::<Gateway>("gateway").map(|gateway| gateway.auth);
+            auth.is_ok_and(|auth| auth.token.is_none_or(|token| token.trim().is_empty()))
+        };
+        let fallbacks = vec![Fallback { key: "gateway.auth.token", value: "made".to_owned(), is_needed }];
         let sources = Sources { fallbacks, ..sources(environment, &[]) };
         let document = Document::from_text(text, Path::new(FILE), &sources).unwrap();
         assert_eq!(document.section::<Gateway>("gateway").unwrap().auth.token.as_deref(), Some(expected), "{text}");
@@ -93,6 +97,17 @@ fn a_fallback_holds_where_nothing_else_sets_anything() {
     check("{ gateway: { auth: { token: ' ' } } }", &[], "made");
     check("{ gateway: { auth: { token: 'mine' } } }", &[], "mine");
     check("{}", &[("CLAWDBOT_GATEWAY_TOKEN", "mine")], "mine");
+}
+
+#[test]
+fn a_path_leads_home_or_beside_the_file() {
+    let sources = sources(&[("HOME", "/home/alice")], &[]);
+    let document = Document::from_text("{}", Path::new("/etc/clawdbot/clawdbot.json"), &sources).unwrap();
+    let check = |path: &str, expected: &str| assert_eq!(document.resolve(Path::new(path)), Path::new(expected));
+    check("/run/token", "/run/token");
+    check("~/token", "/home/alice/token");
+    check("~", "/home/alice");
+    check("token", "/etc/clawdbot/token");
 }
 
 #[test]

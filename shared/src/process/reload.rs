@@ -5,7 +5,7 @@ use std::{
     future,
     io::{self, IsTerminal},
     path::PathBuf,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
@@ -23,6 +23,8 @@ use crate::{
 
 /// Between two looks at the file. A change is read at the second look after it.
 const PERIOD: Duration = Duration::from_millis(200);
+/// Between two tries of a file that was refused: what it lacks may be in another file, which comes later.
+const RETRY_PERIOD: Duration = Duration::from_secs(2);
 
 const RELOADS: &str = "clawdbot_config_reloads_total";
 const LAST_RELOAD: &str = "clawdbot_config_last_reload_seconds";
@@ -36,6 +38,14 @@ pub(super) struct Reload<'a> {
     applied: Document,
     /// What the process reads of them.
     sections: &'a [&'a str],
+    refused: Option<Refused>,
+}
+
+/// Why the file that is there is not applied.
+#[derive(Debug)]
+struct Refused {
+    reason: String,
+    at: Instant,
 }
 
 /// The keys of what has changed, for the log.
@@ -56,7 +66,8 @@ impl<'a> Reload<'a> {
     ) -> Infallible {
         describe();
         let mut watch = Watch::new(sources, started.path().is_some());
-        let mut reload = Self { path: watch.path().to_owned(), started, applied: started.clone(), sections };
+        let path = watch.path().to_owned();
+        let mut reload = Self { path, started, applied: started.clone(), sections, refused: None };
         // Whoever closes the terminal wants the process to end.
         let mut hangup = if io::stdin().is_terminal() { None } else { signal(SignalKind::hangup()).ok() };
         loop {
@@ -64,6 +75,9 @@ impl<'a> Reload<'a> {
                 () = shutdown.cancelled() => return future::pending().await,
                 () = told_to_look(&mut hangup) => watch.read_again(),
                 () = tokio::time::sleep(PERIOD) => {}
+            }
+            if reload.refused.as_ref().is_some_and(|refused| refused.at.elapsed() >= RETRY_PERIOD) {
+                watch.read_again();
             }
             let looking = spawn_blocking(move || (watch.look(), watch));
             let (look, looked) = looking.await.expect("looking does not panic, and is not aborted");
@@ -85,6 +99,9 @@ impl<'a> Reload<'a> {
 
     async fn change(&mut self, document: Document, apply: &mut impl AsyncFnMut(&Document) -> Result<(), String>) {
         let changes = self.applied.changes(&document);
+        if changes.is_empty() {
+            self.refused = None;
+        }
         if !changes.is_empty() {
             let checked = check(&document).map_err(|error| error.to_string());
             let applied = match checked {
@@ -94,6 +111,7 @@ impl<'a> Reload<'a> {
             if let Err(reason) = applied {
                 return self.refuse(&reason);
             }
+            self.refused = None;
             counter!(RELOADS, "outcome" => "applied").increment(1);
             gauge!(LAST_RELOAD).set(unix_seconds());
         }
@@ -111,7 +129,12 @@ impl<'a> Reload<'a> {
         self.applied = document;
     }
 
-    fn refuse(&self, reason: &str) {
+    /// Told once for each reason, however often it is tried again.
+    fn refuse(&mut self, reason: &str) {
+        let refused = Refused { reason: reason.to_owned(), at: Instant::now() };
+        if self.refused.replace(refused).is_some_and(|before| before.reason == reason) {
+            return;
+        }
         counter!(RELOADS, "outcome" => "refused").increment(1);
         tracing::error!(
             file = %self.path.display(), reason, "the changed configuration is refused, and the old one stays: {reason}"
@@ -171,7 +194,7 @@ mod tests {
     }
 
     fn reload<'a>(started: &'a Document, sections: &'a [&'a str]) -> Reload<'a> {
-        Reload { path: PathBuf::new(), started, applied: started.clone(), sections }
+        Reload { path: PathBuf::new(), started, applied: started.clone(), sections, refused: None }
     }
 
     fn read(text: &str) -> Look {
@@ -199,6 +222,7 @@ mod tests {
         reload.take(read("{ session: { ttl: '1d' } } // the same"), &mut apply).await;
         reload.take(read("{ session: { ttl: '2d' } }"), &mut apply).await;
         assert_eq!(reload.applied.changes(&document("{ session: { ttl: '2d' } }")), []);
+        assert!(reload.refused.is_none());
         assert_eq!(seen, ["\"bad\"", "\"2d\""]);
     }
 

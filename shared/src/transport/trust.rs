@@ -74,7 +74,7 @@ impl Trust {
     /// Must be called inside a tokio runtime: while a clone is left, a task looks whether the files have changed.
     pub fn load(document: &Document) -> Result<Self, Error> {
         let Section { tls, token, allow_insecure } = document.section("services")?;
-        let tls = tls.open()?.map(tls::watched);
+        let tls = tls.open(document)?.map(tls::watched);
         let secrets = token.map(|token| Secrets::parse(&token)).transpose()?.map(Arc::new);
         Ok(Self { tls, secrets, allows_insecure: allow_insecure })
     }
@@ -101,7 +101,7 @@ impl Trust {
 }
 
 impl TlsSection {
-    fn open(self) -> Result<Option<Tls>, Error> {
+    fn open(self, document: &Document) -> Result<Option<Tls>, Error> {
         let Self { cert_path, key_path, ca_path, server_name } = self;
         if cert_path.is_none() && key_path.is_none() && ca_path.is_none() {
             return match server_name {
@@ -110,7 +110,7 @@ impl TlsSection {
             };
         }
         let given = |path: Option<PathBuf>, key| {
-            path.ok_or_else(|| {
+            path.map(|path| document.resolve(&path)).ok_or_else(|| {
                 Error::value(key, "is missing: services.tls needs certPath, keyPath and caPath".to_owned())
             })
         };

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::Context;
-use shared::config::{Document, Sources};
+use shared::config::{Document, Fallback, Sources};
 
 /// Where the gateway's secret comes from.
 #[derive(Debug)]
@@ -26,11 +26,8 @@ const FILE_NAME: &str = "gateway.token";
 /// Adds a token to the settings if they have no main secret and only this machine can reach the gateway.
 pub(crate) fn ensure(mut sources: Sources) -> anyhow::Result<(Sources, Token)> {
     let document = Document::load(&sources)?;
-    match gateway_http::Config::load(&document) {
-        Ok(config) if config.asks_for_a_local_token() => {}
-        Ok(_) => return Ok((sources, Token::Configured)),
-        Err(error) if error.asks_for_a_local_token() => {}
-        Err(error) => return Err(error.into()),
+    if !asks(&document)? {
+        return Ok((sources, Token::Configured));
     }
     let path = document.state_dir().join(FILE_NAME);
     let (token, source) = if let Some(token) = read(&path)? {
@@ -39,9 +36,19 @@ pub(crate) fn ensure(mut sources: Sources) -> anyhow::Result<(Sources, Token)> {
         let token = make(&path).with_context(|| format!("cannot keep a token in {}", path.display()))?;
         (token.clone(), Token::Made { token, path })
     };
-    // A file that names one later has its way.
-    sources.fallbacks.push(("gateway.auth.token", token));
+    // A file that names a secret later, or does without, has its way.
+    let is_needed = |document: &Document| asks(document).unwrap_or(false);
+    sources.fallbacks.push(Fallback { key: "gateway.auth.token", value: token, is_needed });
     Ok((sources, source))
+}
+
+/// Whether a token is all that is missing.
+fn asks(document: &Document) -> Result<bool, gateway_http::Error> {
+    match gateway_http::Config::load(document) {
+        Ok(config) => Ok(config.asks_for_a_local_token()),
+        Err(error) if error.asks_for_a_local_token() => Ok(true),
+        Err(error) => Err(error),
+    }
 }
 
 fn read(path: &Path) -> anyhow::Result<Option<String>> {

@@ -8,7 +8,7 @@ use crate::config::Section;
 
 fn auth_of(section: &AuthSection, proxies: Value) -> Result<Auth, String> {
     let proxies = serde_json::from_value(proxies).expect("valid networks");
-    let mut secrets = Secrets::new(Section::default());
+    let mut secrets = Secrets::new(Section::default(), None);
     let listen = ([127, 0, 0, 1], 18789).into();
     let built = section.build(listen, &proxies, &CallerLimits::default(), &mut secrets);
     built.map_err(|error| error.to_string())
