@@ -7,13 +7,17 @@ use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, de};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+/// The headers by which a proxy can be told.
+const FORWARDING: [HeaderName; 3] =
+    [FORWARDED_FOR, HeaderName::from_static("forwarded"), HeaderName::from_static("x-real-ip")];
 
 /// The addresses of a request, as an extension of it. IPv4 addresses in IPv6 clothes are IPv4 addresses here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Source {
     /// The other end of the connection.
     pub(crate) peer: Option<IpAddr>,
-    /// Who asks; nothing when a trusted proxy does not say it, and what depends on it treats all of those as one.
+    /// Who asks; nothing when a trusted proxy does not say it, or one that is not trusted stands on this machine. What
+    /// depends on it treats all of those as one.
     pub(crate) client: Option<IpAddr>,
 }
 
@@ -70,7 +74,9 @@ impl TrustedProxies {
     /// what stands left of it anybody could have written.
     fn client(&self, peer: IpAddr, headers: &HeaderMap) -> Option<IpAddr> {
         if !self.trusts(peer) {
-            return Some(peer);
+            // A proxy on this machine that is not listed: all its clients would pass for this machine.
+            let is_forwarded = peer.is_loopback() && FORWARDING.iter().any(|name| headers.contains_key(name));
+            return (!is_forwarded).then_some(peer);
         }
         let values = headers.get_all(FORWARDED_FOR).iter().rev();
         for entry in values.flat_map(|value| value.to_str().unwrap_or_default().rsplit(',')) {

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
-use http::request::Parts;
+use http::{HeaderMap, request::Parts};
 use shared::{AgentId, Namespace, SessionKey};
 use tracing::Span;
 
 use crate::{
     Gateway, Settings,
     address::{Block, Source},
+    brand,
     directory::Agents,
     error::ApiError,
     limits::{CallerLimits, Holder, RateReport},
@@ -90,6 +91,17 @@ impl Caller {
             }
             Some(_) | None => Ok(()),
         }
+    }
+
+    /// The model that the headers name in place of the agent's own; empty when they name none. It could be any model of
+    /// any provider, so a token that is limited to agents has theirs alone.
+    pub(crate) fn model(&self, headers: &HeaderMap) -> Result<String, ApiError> {
+        let model = brand::header(headers, brand::MODEL)?.unwrap_or_default();
+        if !model.is_empty() && self.agents.is_some() {
+            let message = "this token may use some agents only, and so only their models; leave the header out";
+            return Err(ApiError::forbidden(message, brand::MODEL[0]));
+        }
+        Ok(model.to_owned())
     }
 
     /// The session that the caller calls `text`, and its agent; `param` is where it stands. Only a main caller can name

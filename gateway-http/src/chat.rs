@@ -27,7 +27,7 @@ use tracing::Span;
 use uuid::Uuid;
 
 use crate::{
-    Gateway, body, brand,
+    Gateway,
     caller::Caller,
     error::ApiError,
     kept::{Annotation, ChatAnnotation, OnDisconnect},
@@ -41,7 +41,7 @@ use envelope::Envelope;
 pub(crate) use events::Shown;
 use idempotency::IdempotencyKey;
 use request::ChatRequest;
-pub(crate) use request::{Wire as RequestBody, read, safety_identifier};
+pub(crate) use request::{Wire as RequestBody, model_name, read, safety_identifier};
 pub(crate) use schema::Event;
 
 const SESSION_KEY: HeaderName = HeaderName::from_static("x-clawdbot-session-key");
@@ -63,14 +63,16 @@ impl Gateway {
     async fn answer(&self, caller: &Caller, request: http::Request<Body>) -> Result<Response, ApiError> {
         let (http::request::Parts { headers, .. }, body) = request.into_parts();
         let settings = self.settings();
-        let body = body::read(&headers, body, &settings.limits).await?;
-        let chat = ChatRequest::parse(&body)?;
-        let mut permit = self.admit(caller, chat.stream)?;
+        let idempotency_key = IdempotencyKey::of(&headers)?;
+        let id = idempotency_key.as_ref().map_or_else(Uuid::new_v4, |key| key.run_id(caller.namespace()));
+        let run_id = format!("chatcmpl_{id}");
+        let permit = self.admit_named(caller, &run_id)?;
+        let body = self.inner.bodies.read(&headers, body, &settings.limits).await?;
+        let chat = body.parse(ChatRequest::parse).await?;
+        let mut permit = if chat.stream { permit.streamed()? } else { permit };
         let shown = Shown::of(&headers)?;
         let agents = self.inner.directory.agents().await?;
-        let idempotency_key = IdempotencyKey::of(&headers)?;
         let on_disconnect = settings.on_disconnect.or_of(&headers)?;
-        let id = idempotency_key.as_ref().map_or_else(Uuid::new_v4, |key| key.run_id(caller.namespace()));
         let target = Target::resolve(
             &headers,
             &settings.session_headers,
@@ -80,8 +82,7 @@ impl Gateway {
             caller,
             &agents,
         )?;
-        let model = brand::header(&headers, brand::MODEL)?.unwrap_or_default().to_owned();
-        let run_id = format!("chatcmpl_{id}");
+        let model = caller.model(&headers)?;
         let span = Span::current();
         span.record("run.id", &run_id);
         span.record("gen_ai.agent.id", target.agent_id.as_str());
@@ -90,10 +91,11 @@ impl Gateway {
         let ids = answer_headers(target.session_key.seen_from(caller.namespace()), &run_id);
         let is_kept = idempotency_key.is_some() || on_disconnect == OnDisconnect::Continue;
         let fingerprint = if is_kept {
-            idempotency::fingerprint(&body, &target.agent_id, &target.session_key, &model, shown)
+            idempotency::fingerprint(body.bytes(), &target.agent_id, &target.session_key, &model, shown)
         } else {
             Bytes::new()
         };
+        drop(body);
         let shape = ChatAnnotation { model: chat.model, include_usage: chat.include_usage, shown };
         let chunks = Chunks::of(&run_id, &shape);
         let envelope = Envelope::new(&run_id, &shape.model);

@@ -13,7 +13,7 @@ use proto::agent::v1::EmbedRequest;
 use tracing::Span;
 use uuid::Uuid;
 
-use crate::{Gateway, body, brand, caller::Caller, error::ApiError, run, target::Target};
+use crate::{Gateway, caller::Caller, error::ApiError, run, target::Target};
 pub(crate) use answer::Answer;
 use request::EmbeddingsRequest;
 pub(crate) use request::Wire as RequestBody;
@@ -45,15 +45,17 @@ impl Gateway {
         let settings = self.settings();
         let (http::request::Parts { headers, uri, .. }, body) = request.into_parts();
         let limits = settings.embeddings.ok_or_else(|| ApiError::not_found(uri.path()))?;
-        let body = body::read(&headers, body, &settings.limits).await?;
-        let request = EmbeddingsRequest::parse(&body, &limits)?;
+        let _permit = self.admit(caller)?;
+        let body = self.inner.bodies.read(&headers, body, &settings.limits).await?;
+        let request = body.parse(move |body| EmbeddingsRequest::parse(body, &limits)).await?;
+        drop(body);
         let agents = self.inner.directory.agents().await?;
         let target = Target::resolve(&headers, &[], &request.model, None, Uuid::nil(), caller, &agents)?;
         Span::current().record("gen_ai.agent.id", target.agent_id.as_str());
         let asked = EmbedRequest {
             agent_id: target.agent_id.to_string(),
             input: request.input,
-            model: brand::header(&headers, brand::MODEL)?.unwrap_or_default().to_owned(),
+            model: caller.model(&headers)?,
             dimensions: request.dimensions.unwrap_or_default(),
         };
         let embedded = self.inner.runner.clone().embed(asked).await;

@@ -45,6 +45,9 @@ struct Details<'a> {
     code: &'static str,
 }
 
+/// How much of what a request says an error repeats.
+const MAX_PARAM_BYTES: usize = 256;
+const MAX_MESSAGE_BYTES: usize = 1024;
 const INVALID_REQUEST: &str = "invalid_request_error";
 const RATE_LIMIT: &str = "rate_limit_error";
 const API: &str = "api_error";
@@ -104,9 +107,10 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, INVALID_REQUEST, "invalid_json", message)
     }
 
+    /// Both can repeat what the request says, which may be long.
     pub(crate) fn invalid_value(param: impl Into<String>, reason: &str) -> Self {
-        let param = param.into();
-        let message = format!("invalid `{param}`: {reason}");
+        let param = cut(param.into(), MAX_PARAM_BYTES);
+        let message = cut(format!("invalid `{param}`: {reason}"), MAX_MESSAGE_BYTES);
         Self { param: Some(param), ..Self::new(StatusCode::BAD_REQUEST, INVALID_REQUEST, "invalid_value", message) }
     }
 
@@ -142,6 +146,10 @@ impl ApiError {
 
     fn overloaded(message: &str) -> Self {
         Self::new(StatusCode::TOO_MANY_REQUESTS, RATE_LIMIT, "overloaded", message).retry_after(DEFAULT_RETRY_AFTER)
+    }
+
+    pub(crate) fn too_many_bodies() -> Self {
+        Self::overloaded("the gateway has as many bytes of requests in memory as it may; try again later")
     }
 
     /// `what` the caller has too many of.
@@ -298,6 +306,13 @@ impl ApiError {
             Code::ResourceExhausted => {
                 Self::overloaded(&format!("the {service} has as much to do as it may; try again later"))
             }
+            // Said by the side that sends it: what a request says and its history are together more than services send.
+            Code::OutOfRange => Self::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                INVALID_REQUEST,
+                "request_too_large",
+                "with what was said before, the request is larger than the services take",
+            ),
             Code::DeadlineExceeded => Self::timeout(&format!("the {service} took too long")),
             Code::Unavailable | Code::Cancelled => {
                 tracing::error!(%status, "the {service} cannot be reached");
@@ -317,6 +332,15 @@ impl ApiError {
             }
         }
     }
+}
+
+/// The beginning of a text, if it is longer than so many bytes.
+fn cut(mut text: String, max_bytes: usize) -> String {
+    if text.len() > max_bytes {
+        text.truncate(text.floor_char_boundary(max_bytes));
+        text.push('…');
+    }
+    text
 }
 
 impl IntoResponse for ApiError {

@@ -13,6 +13,7 @@ mod error;
 mod files;
 mod kept;
 mod limits;
+mod linger;
 mod models;
 mod openapi;
 mod probes;
@@ -38,10 +39,11 @@ use shared::transport::{MAX_MESSAGE_BYTES, Transport};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use auth::{Auth, FailedLogins, LoginLimits};
+use body::Bodies;
 use config::Secrets;
 use directory::Directory;
 use kept::OnDisconnect;
-use limits::{CallerLimits, Usages};
+use limits::{CallerLimits, CountedRuns, Usages};
 use protection::Protection;
 use server::Tls;
 use sessions::Store;
@@ -66,6 +68,8 @@ struct Inner {
     /// With it, clients speak TLS.
     tls: Option<Tls>,
     usages: Usages,
+    counted_runs: CountedRuns,
+    bodies: Bodies,
     failed_logins: FailedLogins,
     /// What is done beside the answers.
     tasks: TaskTracker,
@@ -128,6 +132,8 @@ impl Gateway {
                 store: Store::new(store, config.store_timeout),
                 tls,
                 usages: Usages::new(),
+                counted_runs: CountedRuns::default(),
+                bodies: Bodies::new(config.max_body_bytes_in_flight),
                 failed_logins: FailedLogins::new(),
                 tasks: TaskTracker::new(),
                 draining: CancellationToken::new(),

@@ -1,5 +1,6 @@
 //! What one caller may take of the gateway: requests per minute, and runs and streams at a time.
 
+mod counted_runs;
 mod permit;
 mod rate;
 mod usage;
@@ -10,6 +11,7 @@ use shared::Namespace;
 
 use crate::{Gateway, Settings, address::Block, caller::Caller, error::ApiError};
 
+pub(crate) use counted_runs::CountedRuns;
 pub(crate) use permit::Permit;
 pub(crate) use rate::{Rate, RateReport};
 pub(crate) use usage::Usages;
@@ -50,14 +52,23 @@ impl Gateway {
         waits.map_or(Ok(()), |wait| Err(ApiError::rate_limit_exceeded(rate.per_minute, wait)))
     }
 
-    /// Lets the caller begin a run, streamed or not, unless it has as many as it may. The run counts for as long as the
-    /// permit lives: give it the answer with [`Permit::hold`].
-    pub(crate) fn admit(&self, caller: &Caller, is_stream: bool) -> Result<Permit, ApiError> {
+    /// Lets the caller begin a run, unless it has as many as it may. The run counts for as long as the permit lives: give
+    /// it the answer with [`Permit::hold`].
+    pub(crate) fn admit(&self, caller: &Caller) -> Result<Permit, ApiError> {
         let limits = caller.limits(&self.settings());
         if limits.max_runs.is_none() && limits.max_streams.is_none() {
             return Ok(Permit::unlimited());
         }
-        Permit::take(self.inner.usages.of(caller.holder()), &limits, is_stream)
+        Permit::take_run(self.inner.usages.of(caller.holder()), limits)
+    }
+
+    /// The same of a run that has a name, and counts once however often it is asked for.
+    pub(crate) fn admit_named(&self, caller: &Caller, run_id: &str) -> Result<Permit, ApiError> {
+        let limits = caller.limits(&self.settings());
+        if limits.max_runs.is_none() || !self.inner.counted_runs.contains(run_id) {
+            return self.admit(caller);
+        }
+        Ok(Permit::of_counted_run(self.inner.usages.of(caller.holder()), limits))
     }
 
     /// Lets the caller have a stream that tells of a run, likewise.
@@ -66,6 +77,6 @@ impl Gateway {
         if limits.max_streams.is_none() {
             return Ok(Permit::unlimited());
         }
-        Permit::take_stream(self.inner.usages.of(caller.holder()), &limits)
+        Permit::of_counted_run(self.inner.usages.of(caller.holder()), limits).streamed()
     }
 }

@@ -22,8 +22,9 @@ use crate::{
 };
 use operation::Operation;
 use parameters::{
-    AFTER_MESSAGE, AFTER_SESSION, AGENT, AGENT_ID, IDEMPOTENCY_KEY, LAST_EVENT_ID, LIMIT, MODEL, MODEL_ID, OF_AGENT,
-    ON_DISCONNECT, ORDER, REQUEST_ID, RESPONSE_ID, RUN_ID, SESSION_IN_PATH, SESSION_KEY, STARTING_AFTER, STREAM,
+    AFTER_MESSAGE, AFTER_SESSION, AGENT, AGENT_ID, EVENTS, IDEMPOTENCY_KEY, LAST_EVENT_ID, LIMIT, MODEL, MODEL_ID,
+    OF_AGENT, ON_DISCONNECT, ORDER, REQUEST_ID, RESPONSE_ID, RUN_ID, SESSION_IN_PATH, SESSION_KEY, STARTING_AFTER,
+    STREAM,
 };
 
 /// The document, which needs no secret to be read.
@@ -39,10 +40,10 @@ fn operations() -> Vec<Operation> {
     /// What every operation that asks a runner or a store may end with.
     const ASKS: [u16; 5] = [400, 429, 500, 503, 504];
     /// The same of those of one session.
-    const ASKS_SESSION: [u16; 7] = [400, 403, 404, 429, 500, 503, 504];
+    const ASKS_SESSION: [u16; 6] = [400, 404, 429, 500, 503, 504];
     vec![
         Operation::post("/v1/chat/completions", "Runs an agent once, and answers with what it says")
-            .with(&[AGENT_ID, AGENT, SESSION_KEY, MODEL, IDEMPOTENCY_KEY, ON_DISCONNECT, REQUEST_ID])
+            .with(&[AGENT_ID, AGENT, SESSION_KEY, MODEL, EVENTS, IDEMPOTENCY_KEY, ON_DISCONNECT, REQUEST_ID])
             .takes::<chat::RequestBody>()
             .answers::<chat::Completion>("The whole answer, or with `stream` its chunks as they come")
             .streams::<chat::Event>()
@@ -97,8 +98,7 @@ fn operations() -> Vec<Operation> {
         Operation::get("/v1/sessions", "Lists the sessions, most recently changed first")
             .with(&[LIMIT, ORDER, AFTER_SESSION, OF_AGENT, REQUEST_ID])
             .answers::<List<WireSession>>("A page of the sessions that the token may see")
-            .fails(&ASKS)
-            .fails(&[403]),
+            .fails(&ASKS),
         Operation::get("/v1/sessions/{key}", "Reads what is known of a session")
             .with(&[SESSION_IN_PATH, REQUEST_ID])
             .answers::<WireSession>("The session")

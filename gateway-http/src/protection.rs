@@ -2,6 +2,7 @@
 //! to browsers.
 
 mod cors;
+mod host;
 mod origin;
 
 use axum::{
@@ -70,7 +71,9 @@ fn check(settings: &Settings, request: &Request) -> Result<(), ApiError> {
         return Ok(());
     }
     // A page cannot know a secret, but where none is needed any page could use the agents.
-    origin::check(request, settings.protection.cors.as_ref())
+    let cors = settings.protection.cors.as_ref();
+    origin::check(request, cors)?;
+    if settings.auth.is_open() { host::check(request, cors) } else { Ok(()) }
 }
 
 impl Limits {

@@ -27,7 +27,7 @@ use tracing::Span;
 use uuid::Uuid;
 
 use crate::{
-    Gateway, body, brand,
+    Gateway,
     caller::Caller,
     chat::{
         Shown, answer_headers,
@@ -125,17 +125,18 @@ impl Gateway {
     async fn respond(&self, caller: &Caller, request: http::Request<Body>) -> Result<Response, ApiError> {
         let (http::request::Parts { headers, .. }, body) = request.into_parts();
         let settings = self.settings();
-        let body = body::read(&headers, body, &settings.limits).await?;
-        let asked = ResponseRequest::parse(&body)?;
-        let mut permit = self.admit(caller, asked.stream)?;
-        let agents = self.inner.directory.agents().await?;
         let key = IdempotencyKey::of(&headers)?;
-        let on_disconnect = settings.on_disconnect.or_of(&headers)?;
         let id = key.as_ref().map_or_else(Uuid::new_v4, |key| key.run_id(caller.namespace()));
         let run_id = format!("resp_{}", id.simple());
+        let permit = self.admit_named(caller, &run_id)?;
+        let body = self.inner.bodies.read(&headers, body, &settings.limits).await?;
+        let asked = body.parse(ResponseRequest::parse).await?;
+        let mut permit = if asked.stream { permit.streamed()? } else { permit };
+        let agents = self.inner.directory.agents().await?;
+        let on_disconnect = settings.on_disconnect.or_of(&headers)?;
         let place = self.place(caller, &headers, &asked, id, &agents).await?;
         let Place { target, asked_for, history, after_run_id } = place;
-        let model = brand::header(&headers, brand::MODEL)?.unwrap_or_default().to_owned();
+        let model = caller.model(&headers)?;
         let span = Span::current();
         span.record("run.id", &run_id);
         span.record("gen_ai.agent.id", target.agent_id.as_str());
@@ -151,6 +152,12 @@ impl Gateway {
             let reason = format!("with `instructions`, has more than the {MAX_ANNOTATION_BYTES} bytes that are kept");
             return Err(ApiError::invalid_value("tools", &reason));
         }
+        let fingerprint = if is_kept {
+            fingerprint(body.bytes(), &target.agent_id, &asked_for, &model, Shown::default())
+        } else {
+            Bytes::new()
+        };
+        drop(body);
         let run = RunRequest {
             owner: caller.namespace().to_string(),
             annotation: annotated,
@@ -167,11 +174,7 @@ impl Gateway {
             options: Some(asked.options),
             tools: asked.tools,
             tool_choice: asked.tool_choice,
-            fingerprint: if is_kept {
-                fingerprint(&body, &target.agent_id, &asked_for, &model, Shown::default())
-            } else {
-                Bytes::new()
-            },
+            fingerprint,
             model,
         };
         let on_disconnect = if goes_on { OnDisconnect::Continue } else { OnDisconnect::Cancel };

@@ -8,7 +8,8 @@ use axum::{
 };
 
 use crate::{
-    Gateway, chat, embeddings, error::ApiError, models, openapi, probes, protection, responses, runs, sessions, trace,
+    Gateway, chat, embeddings, error::ApiError, linger, models, openapi, probes, protection, responses, runs, sessions,
+    trace,
 };
 
 /// Every path and who answers it. Each has its rows in the table of [`openapi`] too.
@@ -45,6 +46,7 @@ pub(crate) fn router(gateway: Gateway) -> Router {
             ApiError::method_not_allowed(request.method().as_str(), request.uri().path())
         })
         .layer(middleware::from_fn_with_state(gateway.clone(), protection::layer))
+        .layer(middleware::from_fn_with_state(gateway.clone(), linger::layer))
         .layer(middleware::from_fn(trace::layer))
         .with_state(gateway)
 }

@@ -1,8 +1,10 @@
 //! The HTTP server: connections, and how they end.
 
+mod activity;
 mod tls;
 
 use std::{
+    convert::Infallible,
     io,
     net::SocketAddr,
     sync::atomic::{AtomicBool, Ordering},
@@ -10,6 +12,7 @@ use std::{
 };
 
 use axum::Router;
+use http::Version;
 use hyper::service::{Service, service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -24,6 +27,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{Gateway, Limits, address::Source, router::router};
 
+use activity::Activity;
 pub(crate) use tls::{Tls, TlsFiles};
 
 /// How long answers that were cut short have to reach their clients.
@@ -135,10 +139,24 @@ async fn connection<I>(
         .max_concurrent_streams(limits.max_concurrent_requests)
         .max_header_list_size(u32::try_from(most_bytes).unwrap_or(u32::MAX));
     let has_begun = AtomicBool::new(false);
+    let speaks_http_2 = AtomicBool::new(false);
+    let activity = Activity::new();
     let service = service_fn(|mut request: http::Request<_>| {
         has_begun.store(true, Ordering::Relaxed);
         request.extensions_mut().insert(source);
-        service.call(request)
+        // With HTTP/1 the time for the next request's head begins by itself when an answer is over.
+        let in_flight = (request.version() == Version::HTTP_2).then(|| {
+            speaks_http_2.store(true, Ordering::Relaxed);
+            activity.begin()
+        });
+        let answering = service.call(request);
+        async move {
+            let response = answering.await?;
+            Ok::<_, Infallible>(match in_flight {
+                Some(in_flight) => response.map(|body| in_flight.hold(body)),
+                None => response,
+            })
+        }
     });
     let connection = builder.serve_connection(TokioIo::new(io), service);
     let mut connection = std::pin::pin!(connection);
@@ -150,6 +168,10 @@ async fn connection<I>(
         }
         ended = connection.as_mut() => ended,
         () = never_begins(&has_begun, limits.head_timeout) => return,
+        () = idle(&activity, &speaks_http_2, limits.head_timeout) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
     };
     if let Err(error) = ended {
         tracing::debug!(error, "a connection broke");
@@ -163,6 +185,14 @@ async fn never_begins(has_begun: &AtomicBool, head_timeout: Duration) {
     if has_begun.load(Ordering::Relaxed) {
         std::future::pending::<()>().await;
     }
+}
+
+/// Becomes ready when a client has an HTTP/2 connection that it does not use.
+async fn idle(activity: &Activity, speaks_http_2: &AtomicBool, timeout: Duration) {
+    while !speaks_http_2.load(Ordering::Relaxed) {
+        tokio::time::sleep(timeout).await;
+    }
+    activity.idle(timeout).await;
 }
 
 async fn pause_after(error: &io::Error) {

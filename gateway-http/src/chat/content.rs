@@ -6,7 +6,7 @@ use proto::session::v1::{Audio, File, Image, Part, part::Kind};
 use schemars::JsonSchema;
 use serde::{
     Deserialize, Deserializer,
-    de::{SeqAccess, Visitor},
+    de::{IgnoredAny, SeqAccess, Visitor},
 };
 
 use super::object::Object;
@@ -68,7 +68,14 @@ impl WireContent {
     }
 }
 
+/// What a part may be.
+const TYPES: [&str; 6] = ["text", "input_text", "refusal", "image_url", "input_audio", "file"];
+
 impl WirePart {
+    fn is_known(&self) -> bool {
+        self.input_text.is_some() || self.r#type.as_deref().is_some_and(|name| TYPES.contains(&name))
+    }
+
     fn into_kind(self, path: &str, index: usize) -> Result<Kind, ApiError> {
         // Upstream takes any part with this field.
         if let Some(text) = self.input_text {
@@ -142,9 +149,15 @@ impl<'de> Deserialize<'de> for WireContent {
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<WireContent, A::Error> {
-                let mut list = Vec::new();
-                while let Some(part) = parts.next_element()? {
+                let mut list: Vec<Object<WirePart>> = Vec::new();
+                while let Some(part) = parts.next_element::<Object<WirePart>>()? {
+                    let is_known = part.0.is_known();
                     list.push(part);
+                    if !is_known {
+                        // The first one at fault is what the error is about, so that the rest takes no memory.
+                        while parts.next_element::<IgnoredAny>()?.is_some() {}
+                        break;
+                    }
                 }
                 Ok(WireContent::Parts(list))
             }

@@ -123,9 +123,20 @@ impl WireMessage {
         let WireRole { role, is_function } = self.role;
         let content = self.content.map(|content| content.into_parts(&format!("{path}.content")));
         let mut parts = content.transpose()?.unwrap_or_default();
-        let is_text = |part: &Part| matches!(part.kind, Some(Kind::Text(_)));
-        if matches!(role, Role::System | Role::Developer) && !parts.iter().all(is_text) {
-            return invalid("content", "instructions are text only");
+        if let Some(reason) = parts.iter().find_map(|part| misplaced(role, part.kind.as_ref()?)) {
+            return invalid("content", reason);
+        }
+        let has_calls = self.tool_calls.as_ref().is_some_and(|calls| !calls.is_empty());
+        let is_given = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
+        let misplaced = [
+            ("tool_calls", has_calls, Role::Assistant),
+            ("function_call", self.function_call.is_some(), Role::Assistant),
+            ("refusal", is_given(&self.refusal), Role::Assistant),
+            ("tool_call_id", is_given(&self.tool_call_id), Role::Tool),
+        ];
+        if let Some((field, _, of)) = misplaced.into_iter().find(|(_, is_there, of)| *is_there && *of != role) {
+            let of = if of == Role::Tool { "tool" } else { "assistant" };
+            return invalid(field, &format!("stands only in messages of the role {of}"));
         }
         if self.audio.is_some() {
             return invalid("audio", "spoken answers are not kept; give their text as `content`");
@@ -151,6 +162,18 @@ impl WireMessage {
             None => String::new(),
         };
         Ok(Message { role: role.into(), parts, name, tool_calls, tool_call_id, ..Message::default() })
+    }
+}
+
+/// Why what stands in a message cannot, if it cannot.
+fn misplaced(role: Role, kind: &Kind) -> Option<&'static str> {
+    let is_text = matches!(kind, Kind::Text(_));
+    let is_refusal = matches!(kind, Kind::Refusal(_));
+    match role {
+        Role::System | Role::Developer => (!is_text).then_some("instructions are text only"),
+        Role::Tool => (!is_text).then_some("what a tool gives is text only"),
+        Role::Assistant => (!is_text && !is_refusal).then_some("what an assistant says is text only"),
+        Role::User | Role::Unspecified => is_refusal.then_some("only an assistant refuses"),
     }
 }
 

@@ -14,13 +14,17 @@ use super::{
     generation::{EFFORTS, VERBOSITIES, WireFormat, WireStop, logit_bias, positive, top_logprobs, within, word},
     messages::{Messages, WireMessage},
     metadata::{Metadata, WireMetadata},
-    object::Object,
+    object::{Few, Object},
     tools::{self, WireTool, WireToolChoice},
 };
 use crate::error::ApiError;
 
 /// The model's name when the client gives none.
 const DEFAULT_MODEL: &str = "clawdbot";
+/// The most characters of a model's name, which is in every chunk of a stream.
+const MAX_MODEL_CHARS: usize = 256;
+/// The most messages of a request.
+const MAX_MESSAGES: usize = 10_000;
 /// The most characters of a name for the provider's safety checks.
 const MAX_SAFETY_IDENTIFIER_CHARS: usize = 64;
 
@@ -46,9 +50,10 @@ pub(super) struct ChatRequest {
     extend("examples" = [{"model": "clawdbot", "messages": [{"role": "user", "content": "hi"}]}])
 )]
 pub(crate) struct Wire {
+    #[schemars(length(max = 256))]
     model: Option<String>,
-    #[schemars(required, length(min = 1))]
-    messages: Option<Vec<Object<WireMessage>>>,
+    #[schemars(required, length(min = 1, max = 10_000))]
+    messages: Option<Few<Object<WireMessage>, MAX_MESSAGES>>,
     stream: Option<bool>,
     stream_options: Option<Object<StreamOptions>>,
     user: Option<String>,
@@ -108,12 +113,12 @@ impl ChatRequest {
         let mut wire: Wire = read(body)?;
         wire.refuse_what_cannot_be_had()?;
         let options = wire.options()?;
-        let messages = wire.messages.ok_or_else(|| ApiError::invalid_value("messages", "is missing"))?;
+        let Few(messages) = wire.messages.ok_or_else(|| ApiError::invalid_value("messages", "is missing"))?;
         let messages = messages.into_iter().map(|Object(message)| message);
         let tools = wire.tools.into_iter().flatten().map(|Object(tool)| tool);
         let (tools, tool_choice) = tools::check(tools, wire.tool_choice)?;
         Ok(Self {
-            model: wire.model.unwrap_or_else(|| DEFAULT_MODEL.to_owned()),
+            model: model_name(wire.model)?.unwrap_or_else(|| DEFAULT_MODEL.to_owned()),
             messages: Messages::sort(messages)?,
             stream: wire.stream.unwrap_or(false),
             include_usage: wire.stream_options.and_then(|Object(options)| options.include_usage).unwrap_or(false),
@@ -173,6 +178,16 @@ impl Wire {
             safety_identifier: safety_identifier(self.safety_identifier.take())?,
             prompt_cache_key: self.prompt_cache_key.take().unwrap_or_default(),
         })
+    }
+}
+
+/// The name of a model, which answers repeat.
+pub(crate) fn model_name(model: Option<String>) -> Result<Option<String>, ApiError> {
+    match model {
+        Some(model) if model.chars().count() > MAX_MODEL_CHARS => {
+            Err(ApiError::invalid_value("model", &format!("longer than {MAX_MODEL_CHARS} characters")))
+        }
+        Some(_) | None => Ok(model),
     }
 }
 

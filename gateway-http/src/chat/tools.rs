@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use proto::agent::v1::{FunctionTool, ToolChoice, tool_choice::Mode};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 
 use super::object::Object;
 use crate::error::ApiError;
@@ -32,7 +32,7 @@ struct WireFunction {
     name: String,
     description: Option<String>,
     #[schemars(with = "Option<serde_json::Map<String, Value>>")]
-    parameters: Option<Value>,
+    parameters: Option<Box<RawValue>>,
     strict: Option<bool>,
 }
 
@@ -79,6 +79,11 @@ pub(crate) fn is_name(name: &str) -> bool {
     (1..=MAX_NAME_BYTES).contains(&name.len()) && name.bytes().all(is_allowed)
 }
 
+/// Whether a value, which is handed on as it is written, is an object.
+pub(crate) fn is_object(value: &RawValue) -> bool {
+    value.get().trim_start().starts_with('{')
+}
+
 /// The tools that the model is offered, and which of them it may or must call. Without tools there is nothing to choose,
 /// unless a call is asked for.
 pub(super) fn check(
@@ -99,7 +104,8 @@ pub(super) fn check(
         offered.push(tool);
     }
     let choice = choice.map(|choice| choice.check(&mut offered)).transpose()?;
-    Ok((offered.clone(), choice.filter(|_| !offered.is_empty())))
+    let choice = choice.filter(|_| !offered.is_empty());
+    Ok((offered, choice))
 }
 
 impl WireTool {
@@ -114,13 +120,13 @@ impl WireTool {
         if !is_name(&function.name) {
             return Err(ApiError::invalid_value(field("function.name"), INVALID_NAME));
         }
-        if function.parameters.as_ref().is_some_and(|parameters| !parameters.is_object()) {
+        if function.parameters.as_ref().is_some_and(|parameters| !is_object(parameters)) {
             return Err(ApiError::invalid_value(field("function.parameters"), "must be an object"));
         }
         Ok(FunctionTool {
             name: function.name,
             description: function.description.unwrap_or_default(),
-            parameters: function.parameters.map(|parameters| parameters.to_string()).unwrap_or_default(),
+            parameters: function.parameters.map(|parameters| parameters.get().to_owned()).unwrap_or_default(),
             strict: function.strict,
         })
     }

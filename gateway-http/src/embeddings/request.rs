@@ -26,7 +26,7 @@ pub(super) struct EmbeddingsRequest {
 #[derive(Deserialize, JsonSchema)]
 #[schemars(rename = "EmbeddingRequest")]
 pub(crate) struct Wire {
-    #[schemars(required, extend("pattern" = r"\S"))]
+    #[schemars(required, length(max = 256), extend("pattern" = r"\S"))]
     model: Option<String>,
     #[schemars(required)]
     input: Option<WireInput>,
@@ -62,7 +62,7 @@ impl EmbeddingsRequest {
     /// Fails with a 400 that names the field at fault.
     pub(super) fn parse(body: &[u8], limits: &Limits) -> Result<Self, ApiError> {
         let wire: Wire = chat::read(body)?;
-        let model = wire.model.filter(|model| !model.trim().is_empty());
+        let model = chat::model_name(wire.model)?.filter(|model| !model.trim().is_empty());
         let model = model.ok_or_else(|| ApiError::invalid_value("model", "is missing"))?;
         let encoding = match wire.encoding_format.as_deref() {
             None | Some("float") => Encoding::Float,

@@ -33,6 +33,7 @@ impl Gateway {
             OnDisconnect::Cancel => (Some(CancelGuard::new(self.clone(), &run_id)), None),
             OnDisconnect::Continue => (None, permit.split_run()),
         };
+        let counted = counted.map(|permit| (permit, self.inner.counted_runs.add(&run_id)));
         let (sender, receiver) = oneshot::channel();
         let beginning = async move {
             let begun = match (gateway.begun(run).await, guard) {
@@ -47,9 +48,9 @@ impl Gateway {
             let is_begun = begun.is_ok();
             // If nobody waits for them any more, the events are dropped.
             let _ = sender.send(begun);
-            if let Some(permit) = counted.filter(|_| is_begun) {
+            if let Some(counted) = counted.filter(|_| is_begun) {
                 gateway.until_over(&caller, &run_id).await;
-                drop(permit);
+                drop(counted);
             }
         };
         self.inner.tasks.spawn(beginning.in_current_span());

@@ -23,6 +23,7 @@ pub(crate) struct Permit(Option<Held>);
 /// What was taken of a caller's, and goes back when this is dropped.
 struct Held {
     usage: Arc<Usage>,
+    limits: CallerLimits,
     is_run: bool,
     is_stream: bool,
 }
@@ -39,30 +40,34 @@ impl Permit {
         Self(None)
     }
 
-    pub(super) fn take(usage: Arc<Usage>, limits: &CallerLimits, is_stream: bool) -> Result<Self, ApiError> {
+    pub(super) fn take_run(usage: Arc<Usage>, limits: CallerLimits) -> Result<Self, ApiError> {
         if !take(&usage.runs, limits.max_runs) {
             return Err(ApiError::too_many_at_once("runs"));
         }
-        if is_stream && !take(&usage.streams, limits.max_streams) {
-            give_back(&usage.runs);
-            return Err(ApiError::too_many_at_once("streams"));
-        }
-        Ok(Self(Some(Held { usage, is_run: true, is_stream })))
+        Ok(Self(Some(Held { usage, limits, is_run: true, is_stream: false })))
     }
 
-    /// One of the caller's streams that is no run: it tells of one.
-    pub(super) fn take_stream(usage: Arc<Usage>, limits: &CallerLimits) -> Result<Self, ApiError> {
-        if !take(&usage.streams, limits.max_streams) {
-            return Err(ApiError::too_many_at_once("streams"));
+    /// For an answer that tells of a run which counts already.
+    pub(super) fn of_counted_run(usage: Arc<Usage>, limits: CallerLimits) -> Self {
+        Self(Some(Held { usage, limits, is_run: false, is_stream: false }))
+    }
+
+    /// Has the answer count as a stream, too.
+    pub(crate) fn streamed(mut self) -> Result<Self, ApiError> {
+        if let Some(held) = &mut self.0 {
+            if !take(&held.usage.streams, held.limits.max_streams) {
+                return Err(ApiError::too_many_at_once("streams"));
+            }
+            held.is_stream = true;
         }
-        Ok(Self(Some(Held { usage, is_run: false, is_stream: true })))
+        Ok(self)
     }
 
     /// Takes the run out of it, which may outlive the stream; nothing if nothing is counted.
     pub(crate) fn split_run(&mut self) -> Option<Self> {
         let held = self.0.as_mut().filter(|held| held.is_run)?;
         held.is_run = false;
-        Some(Self(Some(Held { usage: held.usage.clone(), is_run: true, is_stream: false })))
+        Some(Self(Some(Held { usage: held.usage.clone(), limits: held.limits, is_run: true, is_stream: false })))
     }
 
     /// Keeps the permit until the answer is over, or its client gone.
@@ -125,7 +130,7 @@ mod tests {
     #[tokio::test]
     async fn a_run_counts_until_its_answer_is_read() {
         let usage = Arc::new(Usage::default());
-        let take = || Permit::take(Arc::clone(&usage), &limits(1, 0), false);
+        let take = || Permit::take_run(Arc::clone(&usage), limits(1, 0));
         let answer = take().expect("the first").hold(Response::new(Body::from("hello")));
         assert_eq!(take().err(), Some(ApiError::too_many_at_once("runs")));
         let mut body = answer.into_body();
@@ -136,7 +141,7 @@ mod tests {
     #[tokio::test]
     async fn a_run_counts_no_more_once_its_answer_is_dropped() {
         let usage = Arc::new(Usage::default());
-        let take = || Permit::take(Arc::clone(&usage), &limits(0, 1), true);
+        let take = || Permit::take_run(Arc::clone(&usage), limits(0, 1)).and_then(Permit::streamed);
         let answer = take().expect("the first").hold(Response::new(Body::from("hello")));
         assert_eq!(take().err(), Some(ApiError::too_many_at_once("streams")));
         drop(answer);
@@ -148,23 +153,25 @@ mod tests {
     async fn a_run_may_outlive_its_stream() {
         let usage = Arc::new(Usage::default());
         let count = || (usage.runs.load(Ordering::Acquire), usage.streams.load(Ordering::Acquire));
-        let mut stream = Permit::take(Arc::clone(&usage), &limits(1, 1), true).expect("the first");
+        let told = || Permit::of_counted_run(Arc::clone(&usage), limits(1, 1)).streamed();
+        let stream = Permit::take_run(Arc::clone(&usage), limits(1, 1)).and_then(Permit::streamed);
+        let mut stream = stream.expect("the first");
         let run = stream.split_run().expect("it is counted");
         assert!(stream.split_run().is_none(), "there is one run only");
         drop(stream);
         assert_eq!(count(), (1, 0));
-        let told = Permit::take_stream(Arc::clone(&usage), &limits(1, 1)).expect("it is no run");
-        assert!(Permit::take_stream(Arc::clone(&usage), &limits(1, 1)).is_err());
+        let first = told().expect("it is no run");
+        assert!(told().is_err());
         assert_eq!(count(), (1, 1));
-        drop((run, told));
+        drop((run, first));
         assert_eq!(count(), (0, 0));
     }
 
     #[tokio::test]
     async fn what_is_no_stream_does_not_count_as_one() {
         let usage = Arc::new(Usage::default());
-        let stream = Permit::take(Arc::clone(&usage), &limits(0, 1), true).expect("the first");
-        assert!(Permit::take(Arc::clone(&usage), &limits(0, 1), false).is_ok());
-        drop(stream);
+        let stream = Permit::take_run(Arc::clone(&usage), limits(0, 1)).and_then(Permit::streamed);
+        let _stream = stream.expect("the first");
+        assert!(Permit::take_run(Arc::clone(&usage), limits(0, 1)).is_ok());
     }
 }

@@ -58,14 +58,14 @@ impl Operation {
             answers: Vec::new(),
             event: None,
             headers: &[],
-            failures: vec![401, 429, 431],
+            failures: vec![401, 403, 429, 431],
         }
     }
 
-    /// Needs no secret, and so nothing that could fail.
+    /// Needs no secret. Pages of other sites may be refused, and heads that are too large.
     pub(super) fn open(mut self) -> Self {
         self.is_open = true;
-        self.failures.clear();
+        self.failures = vec![403, 431];
         self
     }
 

@@ -22,6 +22,10 @@ pub(super) const SESSION_KEY: Parameter =
     header("x-clawdbot-session-key", "The session, in place of the one that `user` has with the agent");
 pub(super) const MODEL: Parameter =
     header("x-clawdbot-model", "The model that this one request is answered by, as `provider/model`");
+pub(super) const EVENTS: Parameter = header(
+    "x-clawdbot-events",
+    "What of the agent's work the stream shows too: `tools`, `reasoning`, or both, separated by a comma",
+);
 pub(super) const REQUEST_ID: Parameter =
     header("x-request-id", "What the request is called in logs and traces; without it a name is made");
 pub(super) const IDEMPOTENCY_KEY: Parameter = Parameter {

@@ -3,7 +3,7 @@
 use std::{convert::Infallible, time::Duration};
 
 use axum::{extract::Request, response::Response};
-use http::{HeaderName, HeaderValue, Method, StatusCode, header::RETRY_AFTER};
+use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header::RETRY_AFTER, uri::Authority};
 use tower::{Layer, ServiceExt, service_fn};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
@@ -61,6 +61,20 @@ impl Cors {
         self.origins.iter().any(|listed| match listed {
             Origin::Any => true,
             Origin::Exact(listed) => listed == origin,
+        })
+    }
+
+    /// Whether pages of this host, over any scheme, may ask; `*` lists no host.
+    pub(super) fn lists_host(&self, host: &Authority) -> bool {
+        self.origins.iter().any(|listed| match listed {
+            Origin::Any => false,
+            Origin::Exact(listed) => {
+                listed.to_str().ok().and_then(|listed| listed.parse::<Uri>().ok()).is_some_and(|uri| {
+                    let default = if uri.scheme_str() == Some("http") { 80 } else { 443 };
+                    let is_port = host.port_u16().is_none_or(|port| port == uri.port_u16().unwrap_or(default));
+                    is_port && uri.host().is_some_and(|listed| listed.eq_ignore_ascii_case(host.host()))
+                })
+            }
         })
     }
 

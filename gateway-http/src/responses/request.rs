@@ -9,7 +9,7 @@ use proto::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::IgnoredAny};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value, json, value::RawValue};
 
 use super::items::{TextOr, WireItem};
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
         metadata::{Metadata, WireMetadata},
         object::Object,
         safety_identifier,
-        tools::{INVALID_NAME, MAX_TOOLS, is_name},
+        tools::{INVALID_NAME, MAX_TOOLS, is_name, is_object},
     },
     error::ApiError,
 };
@@ -49,6 +49,7 @@ pub(super) struct ResponseRequest {
 #[derive(Deserialize, JsonSchema)]
 #[schemars(rename = "ResponseRequest", extend("examples" = [{"model": "clawdbot", "input": "hi"}]))]
 pub(crate) struct Wire {
+    #[schemars(length(max = 256))]
     model: Option<String>,
     #[schemars(required)]
     input: Option<TextOr<WireItem>>,
@@ -119,7 +120,7 @@ struct WireTool {
     name: Option<String>,
     description: Option<String>,
     #[schemars(with = "Option<Map<String, Value>>")]
-    parameters: Option<Value>,
+    parameters: Option<Box<RawValue>>,
     strict: Option<bool>,
 }
 
@@ -171,7 +172,7 @@ impl ResponseRequest {
         let tool_choice = wire.tool_choice.take().map(|choice| choice.check(&tools)).transpose()?;
         let echo = wire.echo(&options, &tools, tool_choice.as_ref(), (store, background));
         Ok(Self {
-            model: wire.model.unwrap_or_else(|| DEFAULT_MODEL.to_owned()),
+            model: chat::model_name(wire.model)?.unwrap_or_else(|| DEFAULT_MODEL.to_owned()),
             messages,
             stream: wire.stream.unwrap_or(false),
             store,
@@ -281,13 +282,13 @@ fn tools(tools: &mut Option<Vec<Object<WireTool>>>) -> Result<Vec<FunctionTool>,
         if checked.iter().any(|other| other.name == name) {
             return invalid("name", &format!("another tool is called `{name}` too"));
         }
-        if tool.parameters.as_ref().is_some_and(|parameters| !parameters.is_object()) {
+        if tool.parameters.as_ref().is_some_and(|parameters| !is_object(parameters)) {
             return invalid("parameters", "must be an object");
         }
         checked.push(FunctionTool {
             name,
             description: tool.description.unwrap_or_default(),
-            parameters: tool.parameters.map(|parameters| parameters.to_string()).unwrap_or_default(),
+            parameters: tool.parameters.map(|parameters| parameters.get().to_owned()).unwrap_or_default(),
             strict: tool.strict,
         });
     }

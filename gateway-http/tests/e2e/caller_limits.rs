@@ -14,6 +14,9 @@ each_topology![
     a_token_has_so_many_streams_in_flight,
     a_run_that_goes_on_without_its_client_counts,
     a_stream_that_tells_of_a_run_counts,
+    a_run_that_is_asked_for_again_counts_once,
+    embeddings_count_as_runs,
+    all_bodies_have_room_together,
 ];
 
 fn limited(limits: &Value) -> Value {
@@ -125,4 +128,52 @@ async fn a_stream_that_tells_of_a_run_counts(topology: Topology) {
     gateway.provider.answers(Reply::text(&["hello"]));
     eventually("there is room again", async || gateway.ask("two").with("stream", true).send().await.status == 200)
         .await;
+}
+
+async fn a_run_that_is_asked_for_again_counts_once(topology: Topology) {
+    let gateway = Gateway::with_config(topology, limited(&json!({"maxRunsPerToken": 1}))).await;
+    let gate = Gate::default();
+    gateway
+        .provider
+        .answers_once(Reply::stream().delta("he").wait_for(&gate).delta("llo").finish("stop").usage(7, 3).done());
+    let ask = || gateway.ask("one").bearer("of-alice").header("Idempotency-Key", "k1");
+    let mut first = ask().stream().await;
+    first.text("he").await;
+    drop(first);
+    let again = ask().stream().await;
+    gateway.ask("two").bearer("of-alice").send().await.assert_error(429, "rate_limit_error", "overloaded");
+    gate.open();
+    assert_eq!(again.end().await.content(), "hello");
+    eventually("the run counts no more", async || gateway.ask("two").bearer("of-alice").send().await.status == 200)
+        .await;
+}
+
+async fn embeddings_count_as_runs(topology: Topology) {
+    let mut config = limited(&json!({"maxRunsPerToken": 1}));
+    config["agents"] = json!({"defaults": {"memorySearch": {"provider": "stub", "model": "embedder"}}});
+    let gateway = Gateway::with_config(topology, config).await;
+    let gate = Gate::default();
+    gateway.provider.answers_once(Reply::text(&["first"]).after(&gate));
+    let first = tokio::spawn(gateway.ask("one").bearer("of-alice").send());
+    gateway.provider.request(1).await;
+    let embed = || gateway.request("POST", "/v1/embeddings").json(json!({"model": "clawdbot", "input": "hi"}));
+    embed().bearer("of-alice").send().await.assert_error(429, "rate_limit_error", "overloaded");
+    gate.open();
+    assert_eq!(first.await.unwrap().content(), "first");
+}
+
+async fn all_bodies_have_room_together(topology: Topology) {
+    let small = json!({"gateway": {"limits": {"maxBodyBytesInFlight": 4096}}});
+    let gateway = Gateway::with_config(topology, small).await;
+    let refused = gateway.ask(&"x".repeat(5000)).send().await;
+    refused.assert_error(429, "rate_limit_error", "overloaded");
+    assert_says_when_to_come_back(&refused);
+    // Room is needed only until the request is understood.
+    let gate = Gate::default();
+    gateway.provider.answers_once(Reply::text(&["first"]).after(&gate));
+    let first = tokio::spawn(gateway.ask(&"x".repeat(3000)).send());
+    gateway.provider.request(1).await;
+    assert_eq!(gateway.ask(&"x".repeat(3000)).send().await.content(), "hello");
+    gate.open();
+    assert_eq!(first.await.unwrap().content(), "first");
 }

@@ -1,18 +1,25 @@
 //! Connections: how many, how slow, and with how large a head.
 
+use std::time::Duration;
+
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
 
-use crate::harness::{Gateway, Topology, each_topology, eventually, soon};
+use crate::{
+    harness::{Gateway, Topology, each_topology, eventually, soon},
+    provider::{Gate, Reply},
+};
 
 each_topology![
     a_head_that_is_too_large_is_refused,
     a_client_that_sends_no_request_is_let_go,
     there_are_so_many_connections,
     an_http_2_connection_is_told_its_limits,
+    an_http_2_connection_that_is_not_used_is_closed,
+    who_is_still_sending_hears_that_it_is_too_much,
 ];
 
 async fn a_head_that_is_too_large_is_refused(topology: Topology) {
@@ -98,4 +105,52 @@ async fn raw(gateway: &Gateway, request: &str) -> String {
     // A reset after the answer is as good as an end, since the request was never read to its own.
     let _ = soon("the gateway closes the connection", socket.read_to_end(&mut answer)).await;
     String::from_utf8_lossy(&answer).into_owned()
+}
+
+async fn an_http_2_connection_that_is_not_used_is_closed(topology: Topology) {
+    let hasty = json!({"gateway": {"http": {"headTimeoutMs": 200}}});
+    let gateway = Gateway::with_config(topology, hasty).await;
+    let gate = Gate::default();
+    gateway
+        .provider
+        .answers_once(Reply::stream().delta("he").wait_for(&gate).delta("llo").finish("stop").usage(7, 3).done());
+    let socket = TcpStream::connect(("127.0.0.1", gateway.port())).await.unwrap();
+    let (client, connection) = h2::client::handshake(socket).await.unwrap();
+    let closed = tokio::spawn(connection);
+    let mut client = client.ready().await.unwrap();
+    let body = json!({"stream": true, "messages": [{"role": "user", "content": "hi"}]}).to_string();
+    let request = http::Request::post(format!("{}/v1/chat/completions", gateway.url()));
+    let request = request.header("authorization", "Bearer secret").body(()).unwrap();
+    let (answer, mut sending) = client.send_request(request, false).unwrap();
+    sending.send_data(body.into(), true).unwrap();
+    let mut answer = answer.await.unwrap().into_body();
+    let mut text = String::new();
+    // An answer takes as long as it takes.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(!closed.is_finished());
+    gate.open();
+    while let Some(data) = soon("the answer goes on", answer.data()).await {
+        text.push_str(&String::from_utf8_lossy(&data.unwrap()));
+    }
+    assert!(text.ends_with("data: [DONE]\n\n"), "{text}");
+    soon("the connection is closed", closed).await.unwrap().unwrap();
+}
+
+async fn who_is_still_sending_hears_that_it_is_too_much(topology: Topology) {
+    let gateway = Gateway::with_config(topology, json!({"gateway": {"http": {"maxBodyBytes": 2_000_000}}})).await;
+    let body = vec![b'x'; 5_000_000];
+    for (secret, status) in [("secret", 413), ("wrong", 401)] {
+        let mut socket = TcpStream::connect(("127.0.0.1", gateway.port())).await.unwrap();
+        let head = format!(
+            "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {secret}\r\n\
+             content-length: {}\r\n\r\n",
+            body.len()
+        );
+        socket.write_all(head.as_bytes()).await.unwrap();
+        // It reads nothing before it has sent everything.
+        soon("everything is taken", socket.write_all(&body)).await.unwrap();
+        let mut answer = vec![0; 12];
+        soon("there is an answer", socket.read_exact(&mut answer)).await.unwrap();
+        assert_eq!(String::from_utf8_lossy(&answer), format!("HTTP/1.1 {status}"));
+    }
 }

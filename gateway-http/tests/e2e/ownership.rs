@@ -14,6 +14,7 @@ each_topology![
     no_token_sees_or_changes_the_sessions_of_another,
     the_main_token_sees_every_namespace,
     a_limited_token_may_use_its_agents_only,
+    a_limited_token_has_its_agents_models_only,
     a_limited_token_lists_its_agents_only,
     named_tokens_do_without_a_main_secret,
     a_token_is_logged_by_its_name_only,
@@ -161,6 +162,16 @@ async fn a_limited_token_may_use_its_agents_only(topology: Topology) {
     assert!(gateway.provider.asked().is_empty());
     let answer = ask().with("model", "clawdbot:beta").user("alice").send().await;
     assert_eq!((answer.content().as_str(), answer.session_key()), ("hello", "agent:beta:openai-user:alice"));
+}
+
+async fn a_limited_token_has_its_agents_models_only(topology: Topology) {
+    let gateway = start(topology).await;
+    for (secret, status) in [("of-carol", 403), ("of-alice", 200), ("secret", 200)] {
+        let request = gateway.ask("hi").bearer(secret).header("x-clawdbot-agent-id", "beta");
+        let answer = request.header("x-clawdbot-model", "stub/most-expensive").send().await;
+        assert_eq!(answer.status, status, "{secret}: {answer:?}");
+    }
+    assert_eq!(gateway.provider.asked().len(), 2);
 }
 
 async fn a_limited_token_lists_its_agents_only(topology: Topology) {

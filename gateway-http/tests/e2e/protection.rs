@@ -18,6 +18,8 @@ each_topology![
     who_shows_no_secret_is_not_locked_out,
     a_trusted_proxy_names_the_user,
     a_foreign_page_cannot_use_an_open_gateway,
+    a_page_whose_name_leads_here_cannot_use_an_open_gateway,
+    who_guesses_through_a_proxy_that_is_not_listed_is_locked_out,
     listed_pages_may_use_the_gateway,
     without_listed_pages_browsers_are_told_nothing,
     every_answer_has_security_headers,
@@ -129,6 +131,38 @@ fn preflight(gateway: &Gateway, origin: &str) -> Request {
         .header("origin", origin)
         .header("access-control-request-method", "POST")
         .header("access-control-request-headers", "authorization,content-type,x-stainless-os,x-clawdbot-agent-id")
+}
+
+async fn a_page_whose_name_leads_here_cannot_use_an_open_gateway(topology: Topology) {
+    let auth = json!({"auth": {"mode": "none"}, "http": {"cors": {"origins": ["https://agents.example.com"]}}});
+    let gateway = Gateway::with_config(topology, json!({"gateway": auth})).await;
+    let port = gateway.port();
+    for (host, status) in [
+        (format!("rebound.example.org:{port}"), 403),
+        ("agents.example.com".to_owned(), 200),
+        (format!("localhost:{port}"), 200),
+        ("gateway.agents.svc.cluster.local".to_owned(), 200),
+    ] {
+        for path in ["/v1/models", "/v1/sessions"] {
+            let answer = gateway.request("GET", path).anonymous().header("host", &host).send().await;
+            assert_eq!(answer.status, status, "{host}{path}");
+        }
+    }
+    let same = gateway.request("GET", "/v1/models").anonymous().header("host", "rebound.example.org");
+    let refused = same.header("origin", "http://rebound.example.org").send().await;
+    let error = refused.assert_error(403, "permission_error", "forbidden");
+    assert_eq!(error["param"], "host");
+}
+
+async fn who_guesses_through_a_proxy_that_is_not_listed_is_locked_out(topology: Topology) {
+    let gateway = Gateway::with_config(topology, json!({"gateway": {"auth": {"rateLimit": {"maxAttempts": 2}}}})).await;
+    for address in ["192.0.2.1", "192.0.2.2"] {
+        let refused = from(gateway.ask("hi").bearer("wrong"), address).send().await;
+        refused.assert_error(401, "authentication_error", "invalid_api_key");
+    }
+    let locked = from(gateway.ask("hi").bearer("secret"), "192.0.2.3").send().await;
+    locked.assert_error(429, "rate_limit_error", "too_many_failed_logins");
+    assert_eq!(gateway.ask("hi").send().await.content(), "hello", "this machine itself is not meant");
 }
 
 async fn listed_pages_may_use_the_gateway(topology: Topology) {

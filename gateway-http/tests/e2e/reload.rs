@@ -14,6 +14,7 @@ each_topology![
     a_limit_of_the_gateway_changes,
     a_bad_file_is_refused_and_the_old_one_stays,
     what_needs_a_restart_is_named,
+    a_change_that_needs_another_file_is_applied_once_that_is_there,
 ];
 
 async fn an_agent_comes_and_goes(topology: Topology) {
@@ -130,4 +131,21 @@ async fn a_token_that_the_gateway_made_lasts_until_the_file_has_one() {
     gateway.rewrite_config(json!({"gateway": {"auth": {"token": "of-mine"}}}));
     eventually("the file's token is known", async || status(&gateway, "of-mine").await == 200).await;
     assert_eq!(status(&gateway, made.trim()).await, 401);
+    std::fs::write(gateway.installation().home().join("token"), "of-a-file").unwrap();
+    gateway.rewrite_config(json!({"gateway": {"auth": {"token": null, "tokenFile": "~/token"}}}));
+    eventually("the token in the file is known", async || status(&gateway, "of-a-file").await == 200).await;
+    gateway.rewrite_config(json!({"gateway": {"auth": {"tokenFile": null, "mode": "none"}}}));
+    eventually("none is needed", async || status(&gateway, "whatever").await == 200).await;
+}
+
+async fn a_change_that_needs_another_file_is_applied_once_that_is_there(topology: Topology) {
+    let mut gateway = Gateway::start(topology).await;
+    let tokens = json!([{"name": "alice", "tokenFile": "of-alice"}]);
+    gateway.rewrite_config(json!({"gateway": {"auth": {"tokens": tokens}}}));
+    eventually("the change is refused", async || gateway.logs().contains("tokenFile: cannot read ")).await;
+    // Beside the configuration.
+    std::fs::write(gateway.installation().home().join("of-alice"), "alices-secret").unwrap();
+    let ask = || gateway.request("GET", "/v1/models").bearer("alices-secret").send();
+    eventually("alice is known", async || ask().await.status == 200).await;
+    assert_eq!(gateway.logs().matches("the changed configuration is refused").count(), 1);
 }

@@ -181,6 +181,32 @@ fn a_message_at_fault_is_named() {
     let file = |file: Value| part(json!({"type": "file", "file": file}));
     check(file(json!({"filename": "a.pdf"})), "messages[1].content[0].file");
     check(file(json!(["a.pdf"])), "messages[1].content[0].file");
+
+    let picture = json!([{"type": "image_url", "image_url": "https://example.com/a.png"}]);
+    check(json!({"role": "tool", "tool_call_id": "c1", "content": picture}), "messages[1].content");
+    check(json!({"role": "assistant", "content": picture}), "messages[1].content");
+    check(part(json!({"type": "refusal", "refusal": "no"})), "messages[1].content");
+    check(json!({"role": "user", "content": "hi", "refusal": "no"}), "messages[1].refusal");
+    check(json!({"role": "user", "content": "hi", "tool_call_id": "c1"}), "messages[1].tool_call_id");
+    let calls = json!([{"id": "c1", "type": "function", "function": {"name": "f", "arguments": ""}}]);
+    check(json!({"role": "user", "content": "hi", "tool_calls": calls}), "messages[1].tool_calls");
+    let nothing = json!({"role": "user", "content": "hi", "refusal": null, "tool_calls": [], "tool_call_id": ""});
+    parse(&json!({"messages": [nothing]})).expect("what is empty is not there");
+}
+
+#[test]
+fn what_is_too_long_is_refused_before_it_is_whole() {
+    let message = json!({"role": "user", "content": "hi"});
+    parse(&json!({"messages": vec![message.clone(); 10_000]})).expect("as many as may be");
+    let error = parse(&json!({"messages": vec![message; 10_001]})).expect_err("one more");
+    assert_eq!((&error["param"], &error["code"]), (&json!("messages"), &json!("invalid_value")), "{error}");
+    refuses(&json!({"model": "m".repeat(257)}), "model");
+    let unknown = json!({"role": "user", "content": vec![json!({}); 1000]});
+    let error = parse(&json!({"messages": [unknown]})).expect_err("no part has a type");
+    assert_eq!(error["param"], "messages[0].content[0].type");
+    let long = json!({"messages": [{"role": "user", "content": [{"type": "t".repeat(5000)}]}]});
+    let error = parse(&long).expect_err("there is no such type");
+    assert!(error["message"].as_str().is_some_and(|message| message.len() < 1100), "{error}");
 }
 
 #[test]
