@@ -78,10 +78,10 @@ impl<'a> ModelCall<'a> {
         Self { candidate, began: Instant::now(), has_spoken: false, outcome: CANCELLED }
     }
 
-    /// Takes note of a piece of the answer.
-    pub(crate) fn heard(&mut self, event: &Event) {
+    /// Takes note of a piece of the answer; says how long it took if it is the first.
+    pub(crate) fn heard(&mut self, event: &Event) -> Option<Duration> {
         if self.has_spoken {
-            return;
+            return None;
         }
         self.has_spoken = match event {
             Event::Text(_) | Event::Refusal(_) | Event::Reasoning(_) | Event::ToolCall(_) => true,
@@ -89,12 +89,13 @@ impl<'a> ModelCall<'a> {
             | Event::Thought { .. }
             | Event::CallSignature { .. }
             | Event::Usage(_)
-            | Event::Finished(_) => return,
+            | Event::Finished(_) => return None,
         };
         let Candidate { name, .. } = self.candidate;
         let model = model_label(self.candidate);
-        histogram!(TIME_TO_FIRST_TOKEN, "provider" => name.provider.clone(), "model" => model)
-            .record(self.began.elapsed());
+        let took = self.began.elapsed();
+        histogram!(TIME_TO_FIRST_TOKEN, "provider" => name.provider.clone(), "model" => model).record(took);
+        Some(took)
     }
 
     /// The answer is whole.
@@ -202,7 +203,7 @@ pub(crate) fn run_refused(agent_id: &AgentId) {
 }
 
 /// `FAILURE_CODE_SESSION_BUSY` as `session_busy`.
-fn code_label(code: FailureCode) -> String {
+pub(crate) fn code_label(code: FailureCode) -> String {
     code.as_str_name().trim_start_matches("FAILURE_CODE_").to_ascii_lowercase()
 }
 

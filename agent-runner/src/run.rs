@@ -1,11 +1,13 @@
 //! One run: a task that takes a turn, drives the agent loop, streams what happens, and keeps the turn or gives it up.
 
+mod again;
 mod answer;
 mod ask;
 mod call;
 mod demand;
 mod events;
 mod machine;
+mod spans;
 mod sum_up;
 mod toolbox;
 
@@ -16,10 +18,10 @@ use std::{
 
 use proto::{
     agent::v1::{Failed, FinishReason, Finished, RunRequest, Started, run_event::Kind},
-    session::v1::{Message, Usage},
+    session::v1::{Message, TurnEnd, Usage},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{Span, field::Empty};
+use tracing::Span;
 
 use crate::{
     agents::Agent,
@@ -148,15 +150,7 @@ impl Ended {
 impl Run {
     /// The span that the run happens in, a child of the current one.
     pub(crate) fn span(&self) -> Span {
-        tracing::info_span!(
-            "run",
-            otel.name = format_args!("invoke_agent {}", self.agent.id),
-            otel.status_code = Empty,
-            gen_ai.operation.name = "invoke_agent",
-            gen_ai.agent.id = self.agent.id.as_str(),
-            gen_ai.conversation.id = (!self.request.stateless).then_some(self.request.session_key.as_str()),
-            run.id = self.request.run_id,
-        )
+        spans::run(&self.request, &self.agent, &self.candidates[0].name)
     }
 
     /// Runs to the end, whatever it is. Afterwards the turn is kept or given up; the last event is still to be told.
@@ -166,13 +160,15 @@ impl Run {
         let mut turn = None;
         let outcome = match self.answer(&mut turn, &cancelled).await {
             Ok(answered) => self.keep(turn.take(), answered).await,
+            Err(Failure::AlreadyCommitted) => self.tell_again().await,
             Err(failure) => Err(failure),
         };
         if let Some(turn) = turn {
             turn.abandon().await;
         }
-        if let Err(failure) = &outcome {
-            log(&self.request.run_id, failure);
+        match &outcome {
+            Ok(finished) => spans::finished(&Span::current(), finished),
+            Err(failure) => log(&self.request.run_id, failure),
         }
         metrics::run_ended(&self.agent.id, outcome.as_ref().err());
         Ended { events: self.events, outcome }
@@ -187,7 +183,10 @@ impl Run {
     }
 
     async fn keep(&mut self, turn: Option<Turn>, answered: Answered) -> Result<Finished, Failure> {
-        let Answered { messages, reason, usage } = answered;
+        let Answered { mut messages, reason, usage } = answered;
+        if let Some(last) = messages.last_mut() {
+            last.turn_end = Some(TurnEnd { reason: reason.into(), usage: Some(usage) });
+        }
         let finished = Finished { reason: reason.into(), usage: Some(usage) };
         if let Some(turn) = turn {
             turn.commit(messages, usage, self.events.outcome(&Kind::Finished(finished))).await?;
@@ -349,7 +348,7 @@ fn now_ms() -> u64 {
 
 /// Says in the log why a run failed, and marks the current span.
 pub(crate) fn log(run_id: &str, failure: &Failure) {
-    Span::current().record("otel.status_code", "error");
+    spans::failed(&Span::current(), failure.code());
     match failure {
         Failure::Cancelled | Failure::ShuttingDown => tracing::info!(run.id = run_id, "{failure}"),
         Failure::Invalid { .. } | Failure::Image(_) | Failure::AlreadyCommitted | Failure::SessionMoved => {

@@ -126,6 +126,19 @@ impl Store {
         }
     }
 
+    /// The messages of a turn that is committed, oldest first: of a very long one the newest.
+    pub(crate) async fn turn_of(&self, session_key: &str, run_id: &str) -> Result<Vec<Message>, Failure> {
+        let request = ListMessagesRequest {
+            session_key: session_key.to_owned(),
+            limit: MAX_PAGE,
+            order: Order::Descending.into(),
+            ..ListMessagesRequest::default()
+        };
+        let page = self.client.clone().list_messages(within(self.times().call_timeout, request)).await?.into_inner();
+        let ours = page.messages.into_iter().rev().filter(|message| message.run_id == run_id);
+        Ok(ours.filter_map(|message| message.message).collect())
+    }
+
     /// Waits for the session's lease; returns the turn and the transcript.
     pub(crate) async fn begin(
         &self,

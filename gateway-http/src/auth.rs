@@ -12,6 +12,7 @@ use crate::{
     address::{Block, Source},
     caller::Caller,
     error::ApiError,
+    metrics,
 };
 
 pub(crate) use failed_logins::{FailedLogins, LoginLimits};
@@ -127,6 +128,7 @@ impl Gateway {
             }
             Err(Refusal::Missing) => Err(ApiError::unauthenticated()),
             Err(Refusal::Wrong) => {
+                metrics::login_failed();
                 tokio::time::sleep(failed_logins.note(client, &limits.logins)).await;
                 Err(ApiError::unauthenticated())
             }

@@ -14,6 +14,7 @@ mod files;
 mod kept;
 mod limits;
 mod linger;
+mod metrics;
 mod models;
 mod openapi;
 mod probes;
@@ -33,7 +34,6 @@ use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use http::HeaderName;
-use metrics::{Unit, describe_counter};
 use proto::agent::v1::agent_runner_client::AgentRunnerClient;
 use shared::transport::{MAX_MESSAGE_BYTES, Transport};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -118,7 +118,7 @@ struct Limits {
 
 impl Gateway {
     fn new(config: Config, tls: Option<Tls>, runner: Transport, store: Transport) -> Self {
-        describe_counter!(run::RUNS_MOVED, Unit::Count, "Tries to begin a run anew since its runner was gone.");
+        metrics::describe();
         let is_runner_remote = runner.is_remote();
         let runner = AgentRunnerClient::new(runner)
             .max_decoding_message_size(MAX_MESSAGE_BYTES)

@@ -47,6 +47,6 @@ pub(crate) fn router(gateway: Gateway) -> Router {
         })
         .layer(middleware::from_fn_with_state(gateway.clone(), protection::layer))
         .layer(middleware::from_fn_with_state(gateway.clone(), linger::layer))
-        .layer(middleware::from_fn(trace::layer))
+        .layer(middleware::from_fn_with_state(gateway.clone(), trace::layer))
         .with_state(gateway)
 }

@@ -14,7 +14,6 @@ use tonic::{Status, Streaming};
 
 use crate::{Gateway, error::ApiError, kept::CancelGuard};
 use moving::Moving;
-pub(crate) use moving::RUNS_MOVED;
 
 /// How long the runner may take to take a run on, or to refuse it.
 const ACCEPT_TIMEOUT: Duration = Duration::from_secs(30);

@@ -12,7 +12,7 @@ use std::{
 };
 
 use axum::Router;
-use http::Version;
+use http::{HeaderValue, Version, header::CONNECTION};
 use hyper::service::{Service, service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -25,13 +25,16 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{Gateway, Limits, address::Source, router::router};
+use crate::{Gateway, Limits, address::Source, metrics::Counted, router::router};
 
 use activity::Activity;
 pub(crate) use tls::{Tls, TlsFiles};
 
 /// How long answers that were cut short have to reach their clients.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How long a connection of HTTP/1 is kept, while draining, after an answer that had begun before: that could not say that
+/// the connection would be closed, and its client may be asking again just now.
+const ONE_MORE: Duration = Duration::from_secs(1);
 /// As many headers hyper takes by itself; for more it needs memory for each request.
 const HYPER_MAX_HEADERS: usize = 100;
 const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(20);
@@ -99,6 +102,7 @@ struct Accepted {
 impl Accepted {
     async fn serve(self, gateway: Gateway, service: TowerToHyperService<Router>, shutdown: CancellationToken) {
         let Self { socket, peer, limits } = self;
+        let _open = Counted::connection();
         if let Err(error) = socket.set_nodelay(true) {
             tracing::debug!(%error, "a connection was gone before it began");
             return;
@@ -141,21 +145,20 @@ async fn connection<I>(
     let has_begun = AtomicBool::new(false);
     let speaks_http_2 = AtomicBool::new(false);
     let activity = Activity::new();
+    let draining = shutdown.clone();
     let service = service_fn(|mut request: http::Request<_>| {
         has_begun.store(true, Ordering::Relaxed);
         request.extensions_mut().insert(source);
-        // With HTTP/1 the time for the next request's head begins by itself when an answer is over.
-        let in_flight = (request.version() == Version::HTTP_2).then(|| {
-            speaks_http_2.store(true, Ordering::Relaxed);
-            activity.begin()
-        });
+        let is_http_2 = request.version() == Version::HTTP_2;
+        speaks_http_2.store(is_http_2, Ordering::Relaxed);
+        let (in_flight, draining) = (activity.begin(), draining.clone());
         let answering = service.call(request);
         async move {
-            let response = answering.await?;
-            Ok::<_, Infallible>(match in_flight {
-                Some(in_flight) => response.map(|body| in_flight.hold(body)),
-                None => response,
-            })
+            let mut response = answering.await?;
+            if !is_http_2 && draining.is_cancelled() {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(response.map(|body| in_flight.hold(body)))
         }
     });
     let connection = builder.serve_connection(TokioIo::new(io), service);
@@ -163,8 +166,20 @@ async fn connection<I>(
     let ended = tokio::select! {
         biased;
         () = shutdown.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+            let has_one_more = activity.is_busy() && !speaks_http_2.load(Ordering::Relaxed);
+            let waiting = async {
+                if has_one_more {
+                    activity.idle(ONE_MORE).await;
+                }
+            };
+            tokio::select! {
+                biased;
+                () = waiting => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+                ended = connection.as_mut() => ended,
+            }
         }
         ended = connection.as_mut() => ended,
         () = never_begins(&has_begun, limits.head_timeout) => return,
@@ -187,7 +202,8 @@ async fn never_begins(has_begun: &AtomicBool, head_timeout: Duration) {
     }
 }
 
-/// Becomes ready when a client has an HTTP/2 connection that it does not use.
+/// Becomes ready when a client has an HTTP/2 connection that it does not use. With HTTP/1 the time for the next request's
+/// head begins by itself when an answer is over.
 async fn idle(activity: &Activity, speaks_http_2: &AtomicBool, timeout: Duration) {
     while !speaks_http_2.load(Ordering::Relaxed) {
         tokio::time::sleep(timeout).await;

@@ -29,6 +29,7 @@ use tracing::Span;
 use crate::{
     Gateway,
     error::ApiError,
+    metrics::OpenStream,
     run::{Events, shutting_down},
 };
 pub(crate) use json::json;
@@ -63,6 +64,7 @@ pub(crate) struct Answer<F> {
     has_ended: bool,
     /// The request's span, which ends with the stream.
     span: Span,
+    _open: OpenStream,
 }
 
 /// Says when a stream has been silent for too long.
@@ -104,6 +106,7 @@ impl<F: Format> Answer<F> {
             cut: Box::pin(cut.cancelled_owned()),
             has_ended: false,
             span: Span::current(),
+            _open: OpenStream::begin(),
         }
     }
 

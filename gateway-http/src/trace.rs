@@ -3,14 +3,16 @@
 use std::time::Instant;
 
 use axum::{
-    extract::{MatchedPath, Request},
+    extract::{MatchedPath, Request, State},
     middleware::Next,
     response::Response,
 };
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, header::USER_AGENT};
 use shared::telemetry;
 use tracing::{Instrument, Span, field::Empty};
 use uuid::Uuid;
+
+use crate::{Gateway, metrics};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Which trace the answer is in.
@@ -19,19 +21,23 @@ const MAX_REQUEST_ID_BYTES: usize = 128;
 
 /// Runs the request in a span of its own, which joins the client's trace if it names one. The answer carries the
 /// request's id: the client's own, or a new one; and when there are traces, where to find its own.
-pub(crate) async fn layer(request: Request, next: Next) -> Response {
+pub(crate) async fn layer(State(gateway): State<Gateway>, request: Request, next: Next) -> Response {
     let began = Instant::now();
     let request_id = request_id(request.headers());
-    let span = span(&request, &request_id);
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let method = request.method().clone();
+    let span = span(&request, &request_id, gateway.inner.tls.is_some());
     telemetry::adopt(&span, request.headers());
     let mut response = next.run(request).instrument(span.clone()).await;
 
     let status = response.status();
+    metrics::answered(route.as_ref().map(MatchedPath::as_str), &method, status, began.elapsed());
     span.record("http.response.status_code", status.as_u16());
     let duration_ms = began.elapsed().as_millis();
     span.in_scope(|| {
         if status.is_server_error() {
             span.record("otel.status_code", "error");
+            span.record("error.type", status.as_str());
             tracing::warn!(request.id = ?request_id, http.response.status_code = status.as_u16(), duration_ms, "answered");
         } else {
             tracing::debug!(request.id = ?request_id, http.response.status_code = status.as_u16(), duration_ms, "answered");
@@ -53,16 +59,25 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
     })
 }
 
-fn span(request: &Request, request_id: &HeaderValue) -> Span {
+fn span(request: &Request, request_id: &HeaderValue, is_tls: bool) -> Span {
     let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
     let method = request.method().as_str();
+    let scheme = if is_tls { "https" } else { "http" };
+    let version = format!("{:?}", request.version());
+    let version = version.trim_start_matches("HTTP/").trim_end_matches(".0");
+    let user_agent = request.headers().get(USER_AGENT).and_then(|value| value.to_str().ok());
     tracing::info_span!(
         "request",
         otel.name = format_args!("{method} {}", route.unwrap_or_default()),
         otel.kind = "server",
         otel.status_code = Empty,
+        error.type = Empty,
         http.request.method = method,
         http.route = route,
+        url.scheme = scheme,
+        url.path = request.uri().path(),
+        network.protocol.version = version,
+        user_agent.original = user_agent,
         http.response.status_code = Empty,
         request.id = request_id.to_str().unwrap_or_default(),
         client.address = Empty,

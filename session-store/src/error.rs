@@ -87,6 +87,30 @@ pub enum Error {
     Corrupt(#[from] prost::DecodeError),
 }
 
+impl Error {
+    /// Whether the database failed, rather than what was asked of it.
+    pub(crate) fn is_of_the_database(&self) -> bool {
+        match self {
+            Self::Create { .. }
+            | Self::Open { .. }
+            | Self::NewerLayout { .. }
+            | Self::Unavailable(_)
+            | Self::Database(_)
+            | Self::Postgres(_)
+            | Self::Corrupt(_) => true,
+            Self::Config(_)
+            | Self::Url(_)
+            | Self::Invalid { .. }
+            | Self::NotFound
+            | Self::LeaseLost
+            | Self::AlreadyCommitted
+            | Self::Busy { .. }
+            | Self::LineFull
+            | Self::Closed => false,
+        }
+    }
+}
+
 impl From<rusqlite::Error> for Error {
     fn from(error: rusqlite::Error) -> Self {
         Self::Database(Arc::new(error))

@@ -6,11 +6,13 @@
 
 mod config;
 mod error;
+mod metrics;
 mod postgres;
 mod prune;
 mod request;
 mod service;
 mod sqlite;
+mod statement;
 mod store;
 
 pub use config::{Config, Database, Lifetime, ResetConfig, ResetMode, SessionConfig};

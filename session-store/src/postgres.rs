@@ -26,6 +26,7 @@ use tokio_util::{
     sync::{CancellationToken, DropGuard},
     task::TaskTracker,
 };
+use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::{
@@ -99,7 +100,7 @@ impl Postgres {
             let _room = room;
             work.await
         };
-        self.replica.tasks.spawn(work).await.map_err(|_| Error::Closed)?
+        self.replica.tasks.spawn(work.in_current_span()).await.map_err(|_| Error::Closed)?
     }
 }
 

@@ -18,7 +18,7 @@ use tokio_util::{
 use tonic::{Request, Response, Status};
 use tracing::instrument;
 
-use crate::{Config, Error, SessionConfig, prune, request, store::Store};
+use crate::{Config, Error, SessionConfig, metrics, prune, request, store::Store};
 
 /// The session store, for the generated server; cheap to clone.
 ///
@@ -35,6 +35,7 @@ pub struct Service {
 
 impl Service {
     pub(crate) fn new(store: Arc<dyn Store>, config: SessionConfig, max_concurrent_calls: usize) -> Self {
+        metrics::describe();
         let (pruning, stop_pruning) = (TaskTracker::new(), CancellationToken::new());
         let config = Arc::new(ArcSwap::from_pointee(config));
         pruning.spawn(prune::run(store.clone(), config.clone(), stop_pruning.clone()));
@@ -72,7 +73,10 @@ impl Service {
 
     async fn begin(&self, request: BeginTurnRequest) -> Result<BeginTurnResponse, Error> {
         let (begin, wait) = request::begin_turn(request, &self.config.load())?;
-        let turn = self.store.begin_turn(begin, wait).await?;
+        let waiting = metrics::Waiting::begin();
+        let turn = self.store.begin_turn(begin, wait).await;
+        waiting.ended(&turn);
+        let turn = turn?;
         let lease = wire::Lease { session_id: turn.lease.session_id.to_string(), token: turn.lease.token };
         Ok(BeginTurnResponse {
             lease: Some(lease),
@@ -102,7 +106,9 @@ impl SessionStore for Service {
     ))]
     async fn commit_turn(&self, request: Request<CommitTurnRequest>) -> Result<Response<CommitTurnResponse>, Status> {
         let commit = request::commit_turn(request.into_inner(), &self.config.load())?;
-        Ok(Response::new(self.store.commit_turn(commit).await?))
+        let committed = self.store.commit_turn(commit).await;
+        metrics::committed(&committed);
+        Ok(Response::new(committed?))
     }
 
     #[instrument(skip_all, fields(session.id = session_id(request.get_ref().lease.as_ref())))]

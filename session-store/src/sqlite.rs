@@ -72,7 +72,7 @@ impl Sqlite {
                 queue.submit(move |write| turns::abandon(write, lease), |_| drop(room));
             })),
         };
-        self.writer.write_then(move |write| turns::begin(write, &begin, claim), grant).await
+        self.writer.write_then("begin_turn", move |write| turns::begin(write, &begin, claim), grant).await
     }
 }
 
@@ -83,47 +83,47 @@ impl Store for Sqlite {
     }
 
     async fn renew_lease(&self, lease: Lease, lease_ms: u64) -> Result<(), Error> {
-        self.writer.write(move |write| turns::renew(write, lease, lease_ms)).await
+        self.writer.write("renew_lease", move |write| turns::renew(write, lease, lease_ms)).await
     }
 
     async fn commit_turn(&self, commit: CommitTurn) -> Result<CommitTurnResponse, Error> {
-        self.writer.write(move |write| turns::commit(write, &commit)).await
+        self.writer.write("commit_turn", move |write| turns::commit(write, &commit)).await
     }
 
     async fn abandon_turn(&self, lease: Lease) -> Result<(), Error> {
-        self.writer.write(move |write| turns::abandon(write, lease)).await
+        self.writer.write("abandon_turn", move |write| turns::abandon(write, lease)).await
     }
 
     async fn reset_session(&self, session_key: String) -> Result<Session, Error> {
-        self.writer.write(move |write| sessions::reset(write, &session_key)).await
+        self.writer.write("reset_session", move |write| sessions::reset(write, &session_key)).await
     }
 
     async fn delete_session(&self, session_key: String) -> Result<(), Error> {
-        self.writer.write(move |write| sessions::delete(write, &session_key)).await
+        self.writer.write("delete_session", move |write| sessions::delete(write, &session_key)).await
     }
 
     async fn get_session(&self, session_key: String) -> Result<Session, Error> {
-        self.reader.read(move |read| sessions::get(read, &session_key, writer::now_ms(read)?)).await
+        self.reader.read("get_session", move |read| sessions::get(read, &session_key, writer::now_ms(read)?)).await
     }
 
     async fn list_sessions(&self, page: SessionsPage) -> Result<ListSessionsResponse, Error> {
-        self.reader.read(move |read| sessions::list(read, &page, writer::now_ms(read)?)).await
+        self.reader.read("list_sessions", move |read| sessions::list(read, &page, writer::now_ms(read)?)).await
     }
 
     async fn list_messages(&self, page: MessagesPage) -> Result<ListMessagesResponse, Error> {
-        self.reader.read(move |read| transcript::list(read, &page)).await
+        self.reader.read("list_messages", move |read| transcript::list(read, &page)).await
     }
 
     async fn put_run(&self, put: PutRun) -> Result<Run, Error> {
-        self.writer.write(move |write| runs::put(write, &put)).await
+        self.writer.write("put_run", move |write| runs::put(write, &put)).await
     }
 
     async fn get_run(&self, run_id: String) -> Result<Run, Error> {
-        self.reader.read(move |read| runs::get(read, &run_id, writer::now_ms(read)?)).await
+        self.reader.read("get_run", move |read| runs::get(read, &run_id, writer::now_ms(read)?)).await
     }
 
     async fn prune(&self, ttl_ms: Option<u64>) -> Result<bool, Error> {
-        self.writer.write(move |write| prune(write, ttl_ms)).await
+        self.writer.write("prune", move |write| prune(write, ttl_ms)).await
     }
 
     fn drain(&self) {

@@ -1,18 +1,25 @@
 //! Logs and traces: what a process says about itself.
 
+mod export;
+mod log_format;
 mod propagation;
 
-use std::io::IsTerminal;
+use std::{
+    io::IsTerminal,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use opentelemetry::{KeyValue, global, trace::TracerProvider};
-use opentelemetry_otlp::SpanExporter;
 use opentelemetry_sdk::{Resource, propagation::TraceContextPropagator, trace::SdkTracerProvider};
 use serde::Deserialize;
 use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::config::{self, Document, Environment};
 
-pub use propagation::{adopt, inject, label, trace_response};
+pub use propagation::{adopt, event, inject, label, label_list, trace_response};
+
+/// Whether prompts and answers are to be in traces.
+static CAPTURES_CONTENT: AtomicBool = AtomicBool::new(false);
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -55,6 +62,17 @@ pub enum Error {
     /// The exporter does not take the `OTEL_*` variables.
     #[error("the OTEL_EXPORTER_OTLP_* variables cannot be used")]
     Exporter(#[from] opentelemetry_otlp::ExporterBuildError),
+    /// A protocol that there is not.
+    #[error("{variable}: `{protocol}` is none of grpc, http/protobuf")]
+    Protocol {
+        /// The variable that names it.
+        variable: &'static str,
+        /// The name.
+        protocol: String,
+    },
+    /// No HTTP client can be made to export with.
+    #[error("cannot make an HTTP client for traces")]
+    Client(#[from] reqwest::Error),
 }
 
 /// Keeps telemetry running; [`Telemetry::shutdown`] sends what is left.
@@ -65,9 +83,11 @@ pub struct Telemetry {
 
 impl Telemetry {
     /// Starts logging to standard error and, if `OTEL_EXPORTER_OTLP_ENDPOINT` or `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`
-    /// is set, tracing over OTLP/gRPC. Called once, first thing in a process and inside its tokio runtime.
+    /// is set, tracing over OTLP, by gRPC or HTTP as `OTEL_EXPORTER_OTLP_PROTOCOL` says. Called once, first thing in a
+    /// process and inside its tokio runtime.
     ///
     /// Spans are exported in the background from a bounded queue: a slow or dead collector loses spans, never time.
+    /// JSON log lines have the ids of the trace and span that they were written in.
     pub fn start(
         service_name: &'static str,
         log_level: &str,
@@ -80,9 +100,15 @@ impl Telemetry {
         let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
         let log = match log_format {
             LogFormat::Text => log.with_target(false).boxed(),
-            LogFormat::Json => log.json().flatten_event(true).with_span_list(false).boxed(),
+            LogFormat::Json => {
+                let log = log.json().flatten_event(true).with_span_list(false);
+                log.map_event_format(log_format::Traced).boxed()
+            }
         };
         let tracer_provider = tracer_provider(service_name, environment)?;
+        let captures = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT";
+        let captures = environment.get(captures).is_some_and(|value| value.eq_ignore_ascii_case("true"));
+        CAPTURES_CONTENT.store(captures && tracer_provider.is_some(), Ordering::Relaxed);
         let traces = tracer_provider.as_ref().map(|provider| {
             global::set_text_map_propagator(TraceContextPropagator::new());
             tracing_opentelemetry::layer()
@@ -103,6 +129,12 @@ impl Telemetry {
     }
 }
 
+/// Whether prompts, answers and what tools are given and give back are to be in traces:
+/// `OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT=true`. Never in logs.
+pub fn captures_content() -> bool {
+    CAPTURES_CONTENT.load(Ordering::Relaxed)
+}
+
 /// Libraries' own spans stay out of the traces.
 fn only_ours() -> tracing_subscriber::filter::Targets {
     tracing_subscriber::filter::Targets::new().with_targets(
@@ -120,7 +152,7 @@ fn tracer_provider(service_name: &'static str, environment: &Environment) -> Res
     if !is_wanted || is_disabled {
         return Ok(None);
     }
-    let exporter = SpanExporter::builder().with_tonic().build()?;
+    let exporter = export::exporter(environment)?;
     let resource = Resource::builder().with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));
     let resource = match environment.get("OTEL_SERVICE_NAME") {
         Some(_) => resource,

@@ -10,7 +10,7 @@ mod dial;
 mod refusal;
 mod remote;
 mod scope;
-mod server;
+pub(crate) mod server;
 mod trust;
 
 use std::{

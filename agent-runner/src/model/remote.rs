@@ -185,6 +185,9 @@ impl Model for Remote {
         };
         let headers = self.headers(api, &request.profile);
         let secrets = Secrets::of(&headers);
+        let span = Span::current();
+        span.record("server.address", self.base_url.host_str());
+        span.record("server.port", self.base_url.port_or_known_default());
         let question = Question {
             api,
             url: api.url(&self.base_url, &request.model),

@@ -4,7 +4,6 @@ use proto::{
     agent::v1::{FinishReason, LogprobsDelta, ToolCallDelta, run_event::Kind},
     session::v1::{Message, Part, Reasoning, Role, ToolCall, Usage, part},
 };
-use tracing::Span;
 use uuid::Uuid;
 
 use super::toolbox::{Owner, Toolbox};
@@ -164,13 +163,5 @@ impl Answer {
         };
         let reason = if calls_tools { FinishReason::ToolCalls } else { reason };
         Ok(Answered { message, owners, reason, usage: self.usage })
-    }
-}
-
-impl Answered {
-    pub(super) fn record(&self, span: &Span) {
-        span.record("gen_ai.response.finish_reasons", self.reason.as_str_name());
-        span.record("gen_ai.usage.input_tokens", self.usage.prompt_tokens);
-        span.record("gen_ai.usage.output_tokens", self.usage.completion_tokens);
     }
 }

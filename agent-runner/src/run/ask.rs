@@ -5,12 +5,13 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use proto::agent::v1::run_event::Kind;
 use shared::AgentId;
-use tracing::{Instrument, Span, field::Empty};
+use tracing::{Instrument, Span};
 
 use super::{
     Events, Run,
     answer::{Answer, Answered},
     demand::Demand,
+    spans,
     toolbox::Toolbox,
 };
 use crate::{
@@ -121,13 +122,13 @@ async fn ask(
         let Candidate { name, provided, .. } = candidate;
         question.model.clone_from(&name.model);
         question.profile = provided.profile(&name.model);
-        let span = chat_span(&name.provider, &name.model);
+        let span = spans::chat(name, question);
         let mut measured = metrics::ModelCall::begin(candidate);
         let stream = span.in_scope(|| provided.keys[attempt.key].stream(question));
         let demand = Demand::of(question.tool_choice.as_ref());
         match listen(stream, demand, toolbox, &mut audience, &mut measured).instrument(span.clone()).await {
             Ok(answered) => {
-                answered.record(&span);
+                spans::answered(&span, &answered.message, answered.reason, &answered.usage);
                 measured.answered(way.agent_id, &answered.usage);
                 plan.answered();
                 return Ok(answered);
@@ -171,7 +172,9 @@ async fn listen(
         };
         match event {
             Some(Ok(event)) => {
-                measured.heard(&event);
+                if let Some(took) = measured.heard(&event) {
+                    spans::first_token(&Span::current(), took.as_secs_f64());
+                }
                 let Some(kind) = answer.take(event, toolbox) else { continue };
                 let Some(demand) = &mut demand else {
                     was_heard |= audience.hear(kind).await?;
@@ -207,20 +210,4 @@ impl Audience<'_> {
         events.send(kind).await.map_err(Broken::Reader)?;
         Ok(is_answer)
     }
-}
-
-fn chat_span(provider: &str, model: &str) -> Span {
-    tracing::info_span!(
-        "chat",
-        otel.name = format_args!("chat {model}"),
-        otel.kind = "client",
-        otel.status_code = Empty,
-        error.type = Empty,
-        gen_ai.operation.name = "chat",
-        gen_ai.provider.name = provider,
-        gen_ai.request.model = model,
-        gen_ai.response.finish_reasons = Empty,
-        gen_ai.usage.input_tokens = Empty,
-        gen_ai.usage.output_tokens = Empty,
-    )
 }

@@ -5,11 +5,12 @@ use std::{future::Future, time::Duration};
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use proto::agent::v1::{ToolFinished, ToolStarted, run_event::Kind};
 use tokio::time::Instant;
-use tracing::{Instrument, field::Empty};
+use tracing::Instrument;
 
 use super::{
     Run,
     machine::{Action, Input, Machine, Pending},
+    spans,
     toolbox::Toolbox,
 };
 use crate::{
@@ -89,14 +90,7 @@ fn one<'a>(
     let tool = toolbox.own(&call.name);
     // A name that the model has made up may say anything.
     let shown = if tool.is_some() { &call.name } else { "unknown" };
-    let span = tracing::info_span!(
-        "tool",
-        otel.name = format_args!("execute_tool {shown}"),
-        otel.status_code = Empty,
-        gen_ai.operation.name = "execute_tool",
-        gen_ai.tool.name = shown,
-        gen_ai.tool.call.id = call.id,
-    );
+    let span = spans::tool(shown, &call.id, &call.arguments);
     let of_span = span.clone();
     let calling = async move {
         let began = Instant::now();
@@ -112,9 +106,7 @@ fn one<'a>(
             }
         };
         measured.ended(result.is_ok());
-        if result.is_err() {
-            of_span.record("otel.status_code", "error");
-        }
+        spans::returned(&of_span, result.as_ref());
         let shorten = |text: String| shorten(text, limits.output_chars);
         let finished = ToolFinished {
             tool_call_id: call.id.clone(),

@@ -1,5 +1,6 @@
 //! Runs from the outside: the generated client on the generated server, a store that records, a model that obeys.
 
+mod again;
 mod agent;
 mod embeddings;
 mod fakes;

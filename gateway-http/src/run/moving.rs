@@ -15,12 +15,10 @@ use shared::transport::is_broken;
 use tonic::{Status, Streaming};
 
 use super::{Broken, poll_kind};
-use crate::{Gateway, error::ApiError, kept::CancelGuard};
+use crate::{Gateway, error::ApiError, kept::CancelGuard, metrics};
 
 /// How long it is waited before each try to find another runner: if there is none, the one that died may be back.
 const PAUSES: [Duration; 3] = [Duration::ZERO, Duration::from_millis(500), Duration::from_secs(1)];
-
-pub(crate) const RUNS_MOVED: &str = "clawdbot_runs_moved_total";
 
 /// A run's events, from whichever runner has it.
 pub(crate) struct Moving {
@@ -116,7 +114,7 @@ impl Again {
         let Some(&pause) = PAUSES.get(self.tries) else { return false };
         self.tries += 1;
         tracing::warn!(run.id = self.run.run_id, %status, "a run's runner is gone; the run begins anew at another");
-        metrics::counter!(RUNS_MOVED).increment(1);
+        metrics::run_moved();
         let (gateway, run) = (self.gateway.clone(), self.run.clone());
         self.beginning = Some(Box::pin(async move {
             tokio::time::sleep(pause).await;

@@ -1,4 +1,4 @@
-//! What goes on over one HTTP/2 connection, so that an idle one can be told from one whose answers take long.
+//! What goes on over one connection, so that an idle one can be told from one whose answers take long.
 
 use std::{
     pin::Pin,
@@ -39,6 +39,10 @@ impl Activity {
     pub(super) fn begin(&self) -> InFlight {
         self.with(|state| state.in_flight += 1);
         InFlight(self.clone())
+    }
+
+    pub(super) fn is_busy(&self) -> bool {
+        self.with(|state| state.in_flight > 0)
     }
 
     /// Becomes ready once nothing was in flight for that long.

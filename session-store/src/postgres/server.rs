@@ -10,7 +10,10 @@ use tokio_postgres::{Client, Connection, Row, Socket, tls::MakeTlsConnect, types
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::{advice, outage::Outage, tls, url::Url};
-use crate::Error;
+use crate::{
+    Error,
+    statement::{self, POSTGRESQL},
+};
 
 /// How long one call may take: longer than the server lets a statement run, so only a server that is gone is given up.
 const DEADLINE: Duration = Duration::from_secs(12);
@@ -65,6 +68,10 @@ impl Server {
     /// Runs a statement, prepared at its first use. It is a transaction of its own, so it is done or it is not, even if
     /// nobody waits for it any more.
     pub(super) async fn query(&self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, Error> {
+        statement::measured(POSTGRESQL, statement::summary(sql), self.ask(sql, parameters)).await
+    }
+
+    async fn ask(&self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, Error> {
         if !self.is_ready.load(Ordering::Acquire) {
             return Err(Error::Unavailable("it was not reached since the start".to_owned()));
         }

@@ -82,8 +82,11 @@ async fn only_the_owner_may_read_the_files() {
 async fn a_write_that_the_database_refuses_spoils_no_other() {
     let folder = folder();
     let sqlite = open(&folder.path().join("sessions.db")).await.unwrap();
-    let refused =
-        || sqlite.writer.write(|write| Ok(write.transaction().execute("INSERT INTO nowhere DEFAULT VALUES", [])?));
+    let refused = || {
+        sqlite
+            .writer
+            .write("test", |write| Ok(write.transaction().execute("INSERT INTO nowhere DEFAULT VALUES", [])?))
+    };
     // All are queued before the first is answered, so they share transactions.
     let (first, wrong, second, wrong_too) =
         tokio::join!(begin(&sqlite, "one"), refused(), begin(&sqlite, "another"), refused());

@@ -9,7 +9,10 @@ use super::{
     trouble::reason,
     worker::{self, Jobs, Worker},
 };
-use crate::Error;
+use crate::{
+    Error,
+    statement::{self, SQLITE},
+};
 
 /// How many writes share a transaction at most.
 const MAX_BATCH: usize = 256;
@@ -51,12 +54,14 @@ impl Writer {
     }
 
     /// Writes in a transaction and answers when that is on disk. `work` runs again if its transaction is rolled back
-    /// for another's sake; it refuses before it writes, since a refusal rolls nothing back.
+    /// for another's sake; it refuses before it writes, since a refusal rolls nothing back. `summary` says in traces what
+    /// it is.
     pub(super) async fn write<T: Send + 'static>(
         &self,
+        summary: &str,
         work: impl FnMut(&mut Write<'_>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        self.write_then(work, |outcome, room| {
+        self.write_then(summary, work, |outcome, room| {
             drop(room);
             outcome
         })
@@ -67,17 +72,21 @@ impl Writer {
     /// the job's room, to undo the job with if need be.
     pub(super) async fn write_then<T: Send + 'static, R: Send + 'static>(
         &self,
+        summary: &str,
         work: impl FnMut(&mut Write<'_>) -> Result<T, Error> + Send + 'static,
         wrap: impl FnOnce(T, OwnedSemaphorePermit) -> R + Send + 'static,
     ) -> Result<R, Error> {
-        let queue = self.queue();
-        let room = queue.0.room().await?;
-        let (answer, answered) = oneshot::channel();
-        queue.submit(work, move |outcome| {
-            // A caller who is gone wants no answer; dropping it undoes what must be undone.
-            let _ = answer.send(outcome.map(|outcome| wrap(outcome, room)));
-        });
-        answered.await.map_err(|_| Error::Closed)?
+        let writing = async {
+            let queue = self.queue();
+            let room = queue.0.room().await?;
+            let (answer, answered) = oneshot::channel();
+            queue.submit(work, move |outcome| {
+                // A caller who is gone wants no answer; dropping it undoes what must be undone.
+                let _ = answer.send(outcome.map(|outcome| wrap(outcome, room)));
+            });
+            answered.await.map_err(|_| Error::Closed)?
+        };
+        statement::measured(SQLITE, summary.to_owned(), writing).await
     }
 
     pub(super) async fn close(&self) {

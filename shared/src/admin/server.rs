@@ -13,7 +13,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Readiness, State};
+use super::{Readiness, State, recorder};
 
 /// How long a connection may take, from its beginning to the end of its answer.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(30);
@@ -96,7 +96,10 @@ fn answer<B>(request: &Request<B>, state: &State) -> Response<Full<Bytes>> {
             let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
             text(status, PLAIN_TEXT, readiness.word())
         }
-        "/metrics" if is_question => text(StatusCode::OK, PROMETHEUS_TEXT, state.metrics.render()),
+        "/metrics" if is_question => {
+            recorder::look();
+            text(StatusCode::OK, PROMETHEUS_TEXT, state.metrics.render())
+        }
         _ => text(StatusCode::NOT_FOUND, PLAIN_TEXT, "not found"),
     }
 }

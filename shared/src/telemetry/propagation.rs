@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use opentelemetry::{
-    global,
+    Array, KeyValue, StringValue, Value, global,
     propagation::{Extractor, Injector},
     trace::TraceContextExt,
 };
@@ -38,6 +38,18 @@ pub fn trace_response(span: &Span) -> Option<HeaderValue> {
 /// Puts a label on a span that no field of it was made for; nothing when tracing is off.
 pub fn label(span: &Span, key: String, value: String) {
     span.set_attribute(key, value);
+}
+
+/// The same with a list of texts.
+pub fn label_list(span: &Span, key: &'static str, values: Vec<String>) {
+    let values = values.into_iter().map(StringValue::from).collect();
+    span.set_attribute(key, Value::Array(Array::String(values)));
+}
+
+/// Notes on a span that something has happened by now, with a number that says more; nothing when tracing is off, and
+/// nothing in the log.
+pub fn event(span: &Span, name: &'static str, key: &'static str, value: f64) {
+    span.add_event(name, vec![KeyValue::new(key, value)]);
 }
 
 struct Outgoing<'a>(&'a mut HeaderMap);

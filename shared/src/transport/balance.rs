@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use tokio_util::sync::DropGuard;
 use tonic::{Status, body::Body, transport::Channel};
 use tower::{Service, ServiceExt};
+use tracing::Span;
 
 use super::{TransportError, dial::Dial, scope::Scoped, trust::Secrets};
 pub(super) use peer::Peer;
@@ -130,6 +131,9 @@ impl Balancer {
                 return Ok(Status::unavailable("no address of the service is known").into_http());
             };
             tried.push(peer.address());
+            let span = Span::current();
+            span.record("network.peer.address", tracing::field::display(peer.address().ip()));
+            span.record("network.peer.port", peer.address().port());
             let request = http::Request::from_parts(parts.clone(), Body::new(Full::new(body.clone())));
             let (in_flight, channel) = Peer::call(&peer);
             let answer = ask(channel, request).await;

@@ -45,19 +45,34 @@ where
         let deadline = deadline::of(request.headers());
         let answer = self.0.call(request);
         let call = async move {
-            let response = deadline::bound(deadline, answer).await?;
-            scope::record_status(&Span::current(), response.headers());
+            let span = Span::current();
+            let response = deadline::bound(deadline, answer).await.inspect_err(|_| scope::record_broken(&span))?;
+            scope::record_status(&span, response.headers());
             Ok(response.map(|body| Scoped::<()>::new(body).span(Span::current()).deadline(deadline).boxed()))
         };
         Box::pin(call.instrument(span))
     }
 }
 
-/// The span of a call, unless it is a matter of routine; OpenTelemetry names it by the call's full method name, as its RPC conventions ask.
+/// The span of a call, unless it is a matter of routine; OpenTelemetry names it by the call's full method name, as its
+/// RPC conventions ask.
 fn span(path: &str) -> Span {
     if ROUTINE.contains(&path) {
         return Span::none();
     }
     let name = path.trim_start_matches('/');
-    tracing::info_span!("call", otel.name = name, otel.kind = "client", otel.status_code = Empty, rpc.system = "grpc")
+    let (service, method) = name.split_once('/').unwrap_or((name, ""));
+    tracing::info_span!(
+        "call",
+        otel.name = name,
+        otel.kind = "client",
+        otel.status_code = Empty,
+        error.type = Empty,
+        rpc.system = "grpc",
+        rpc.service = service,
+        rpc.method = method,
+        rpc.grpc.status_code = Empty,
+        network.peer.address = Empty,
+        network.peer.port = Empty,
+    )
 }

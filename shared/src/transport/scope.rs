@@ -13,7 +13,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tonic::{Code, Status, body::Body};
 use tracing::Span;
 
-use super::deadline;
+use super::{deadline, server::Served};
 
 pub(super) struct Scoped<P = ()> {
     body: Body,
@@ -21,11 +21,13 @@ pub(super) struct Scoped<P = ()> {
     /// The call's place among those in flight.
     place: Option<P>,
     deadline: Option<Pin<Box<Sleep>>>,
+    /// On the service's side, what is counted of the call.
+    served: Option<Served>,
 }
 
 impl<P: Send + Unpin + 'static> Scoped<P> {
     pub(super) fn new(body: Body) -> Self {
-        Self { body, span: None, place: None, deadline: None }
+        Self { body, span: None, place: None, deadline: None, served: None }
     }
 
     pub(super) fn span(mut self, span: Span) -> Self {
@@ -43,6 +45,11 @@ impl<P: Send + Unpin + 'static> Scoped<P> {
         self
     }
 
+    pub(super) fn served(mut self, served: Served) -> Self {
+        self.served = Some(served);
+        self
+    }
+
     pub(super) fn boxed(self) -> Body {
         Body::new(self)
     }
@@ -51,15 +58,26 @@ impl<P: Send + Unpin + 'static> Scoped<P> {
     fn finish(&mut self) {
         self.place = None;
         self.deadline = None;
+        self.served = None;
         self.span = None;
     }
 }
 
-/// Marks a call's span as failed if its status, in the trailers or in a head without a body, says so.
-pub(super) fn record_status(span: &Span, headers: &http::HeaderMap) {
-    if Status::from_header_map(headers).is_some_and(|status| status.code() != Code::Ok) {
+/// Notes on a call's span what its status is, in the trailers or in a head without a body; returns it.
+pub(super) fn record_status(span: &Span, headers: &http::HeaderMap) -> Option<Code> {
+    let status = Status::from_header_map(headers)?;
+    span.record("rpc.grpc.status_code", i32::from(status.code()));
+    if status.code() != Code::Ok {
         span.record("otel.status_code", "error");
+        span.record("error.type", format!("{:?}", status.code()));
     }
+    Some(status.code())
+}
+
+/// Notes on a call's span that it did not reach the service.
+pub(super) fn record_broken(span: &Span) {
+    span.record("otel.status_code", "error");
+    span.record("error.type", "transport");
 }
 
 impl<P: Send + Unpin + 'static> http_body::Body for Scoped<P> {
@@ -71,8 +89,9 @@ impl<P: Send + Unpin + 'static> http_body::Body for Scoped<P> {
             match &frame {
                 Some(Ok(frame)) => {
                     if let Some(trailers) = frame.trailers_ref() {
-                        if let Some(span) = &self.span {
-                            record_status(span, trailers);
+                        let code = record_status(self.span.as_ref().unwrap_or(&Span::none()), trailers);
+                        if let (Some(served), Some(code)) = (&mut self.served, code) {
+                            served.ended(code);
                         }
                         self.finish();
                     }

@@ -8,7 +8,8 @@ use std::{
     task::{Context, Poll},
 };
 
-use tokio::sync::Semaphore;
+use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
+use tokio::{sync::Semaphore, time::Instant};
 use tonic::{body::Body, server::NamedService};
 use tower::Service;
 use tracing::{Instrument, Span, field::Empty};
@@ -18,6 +19,42 @@ use super::{
     scope::{self, Scoped},
 };
 use crate::telemetry;
+
+const CALLS: &str = "clawdbot_rpc_server_calls_total";
+const CALL_DURATION: &str = "clawdbot_rpc_server_duration_seconds";
+
+/// Says what each metric is, to whatever records them by now.
+pub(crate) fn describe() {
+    describe_counter!(CALLS, Unit::Count, "Calls that a service has answered, by method and status.");
+    describe_histogram!(CALL_DURATION, Unit::Seconds, "Time from a call to the end of its answer, streams included.");
+}
+
+/// A call that is being answered. One that is dropped before its status is known was cancelled.
+pub(super) struct Served {
+    method: String,
+    began: Instant,
+    code: Option<tonic::Code>,
+}
+
+impl Served {
+    fn begin(path: &str) -> Self {
+        let method = path.rsplit('/').next().unwrap_or_default().to_owned();
+        Self { method, began: Instant::now(), code: None }
+    }
+
+    pub(super) fn ended(&mut self, code: tonic::Code) {
+        self.code = Some(code);
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let method = std::mem::take(&mut self.method);
+        let code = self.code.unwrap_or(tonic::Code::Cancelled);
+        counter!(CALLS, "method" => method.clone(), "code" => format!("{code:?}")).increment(1);
+        histogram!(CALL_DURATION, "method" => method).record(self.began.elapsed());
+    }
+}
 
 /// A generated server with the layers that every call passes, over the network and in memory alike.
 #[derive(Clone, Debug)]
@@ -56,12 +93,15 @@ where
             let refusal = refusal::overloaded("the service has as many calls in flight as it may");
             return Box::pin(async { Ok(refusal.into_http()) });
         };
+        let mut served = Served::begin(request.uri().path());
         let span = span(request.uri().path(), request.headers());
         let answer = span.in_scope(|| self.server.call(request));
         let call = async move {
             let response = answer.await?;
-            scope::record_status(&Span::current(), response.headers());
-            Ok(response.map(|body| Scoped::new(body).span(Span::current()).place(permit).boxed()))
+            if let Some(code) = scope::record_status(&Span::current(), response.headers()) {
+                served.ended(code);
+            }
+            Ok(response.map(|body| Scoped::new(body).span(Span::current()).place(permit).served(served).boxed()))
         };
         Box::pin(call.instrument(span))
     }
@@ -72,8 +112,18 @@ fn span(path: &str, headers: &http::HeaderMap) -> Span {
         return Span::none();
     }
     let name = path.trim_start_matches('/');
+    let (service, method) = name.split_once('/').unwrap_or((name, ""));
     let span = tracing::info_span!(
-        parent: None, "serve", otel.name = name, otel.kind = "server", otel.status_code = Empty, rpc.system = "grpc"
+        parent: None,
+        "serve",
+        otel.name = name,
+        otel.kind = "server",
+        otel.status_code = Empty,
+        error.type = Empty,
+        rpc.system = "grpc",
+        rpc.service = service,
+        rpc.method = method,
+        rpc.grpc.status_code = Empty,
     );
     telemetry::adopt(&span, headers);
     span

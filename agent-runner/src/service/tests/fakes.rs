@@ -143,7 +143,9 @@ impl SessionStore for FakeStore {
     }
 
     async fn commit_turn(&self, request: Request<CommitTurnRequest>) -> Result<Response<CommitTurnResponse>, Status> {
-        let CommitTurnRequest { run_id, messages, outcome, .. } = request.into_inner();
+        let CommitTurnRequest { run_id, mut messages, usage, outcome, .. } = request.into_inner();
+        let turn_end = messages.last_mut().and_then(|last| last.turn_end.take()).expect("a turn says what it came to");
+        assert_eq!(turn_end.usage, usage);
         self.record(Call::Commit(messages));
         let mut state = self.state.lock().unwrap();
         if std::mem::take(&mut state.fails_next_commit) {

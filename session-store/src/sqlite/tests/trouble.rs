@@ -144,7 +144,9 @@ async fn a_full_disk_keeps_nothing_of_a_turn_until_there_is_space() {
     log::keep();
     let sqlite = Sqlite::open_with(path.clone(), 100, Duration::from_millis(50)).await.unwrap();
     let allow_pages = |pages: i64| {
-        sqlite.writer.write(move |write| Ok(write.transaction().pragma_update(None, "max_page_count", pages)?))
+        sqlite
+            .writer
+            .write("test", move |write| Ok(write.transaction().pragma_update(None, "max_page_count", pages)?))
     };
     // SQLite raises this to what the file has already.
     allow_pages(1).await.unwrap();

@@ -1,0 +1,75 @@
+//! What the store counts and measures: every metric's name, labels and meaning in one place.
+
+use std::time::{Duration, Instant};
+
+use metrics::{Gauge, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+
+use crate::Error;
+
+const STATEMENTS: &str = "clawdbot_database_statements_total";
+const STATEMENT_DURATION: &str = "clawdbot_database_duration_seconds";
+const COMMITS: &str = "clawdbot_turn_commits_total";
+const LEASE_WAITS: &str = "clawdbot_lease_wait_seconds";
+const LEASES: &str = "clawdbot_leases_total";
+const TURNS_WAITING: &str = "clawdbot_turns_waiting";
+
+/// Says what each metric is, to whatever records them by now.
+pub(crate) fn describe() {
+    describe_counter!(STATEMENTS, Unit::Count, "Statements to the database, by what they do and how they ended.");
+    describe_histogram!(STATEMENT_DURATION, Unit::Seconds, "Time from a statement to its answer, waiting included.");
+    describe_counter!(COMMITS, Unit::Count, "Turns that were to be committed, by what came of it.");
+    describe_histogram!(LEASE_WAITS, Unit::Seconds, "Time that a turn waited for its session, granted or not.");
+    describe_counter!(LEASES, Unit::Count, "Turns that asked for their session, by what came of it.");
+    describe_gauge!(TURNS_WAITING, Unit::Count, "Turns that wait for their session.");
+    gauge!(TURNS_WAITING).set(0.0);
+}
+
+/// A statement has ended; `summary` is one of a few.
+pub(crate) fn statement_ended(summary: String, took: Duration, is_ok: bool) {
+    let outcome = if is_ok { "ok" } else { "error" };
+    counter!(STATEMENTS, "statement" => summary.clone(), "outcome" => outcome).increment(1);
+    histogram!(STATEMENT_DURATION, "statement" => summary).record(took);
+}
+
+/// A turn was to be committed.
+pub(crate) fn committed<T>(outcome: &Result<T, Error>) {
+    counter!(COMMITS, "outcome" => name(outcome)).increment(1);
+}
+
+/// A turn that asks for its session, until it has an answer or nobody waits for one.
+pub(crate) struct Waiting {
+    gauge: Gauge,
+    began: Instant,
+    outcome: &'static str,
+}
+
+impl Waiting {
+    pub(crate) fn begin() -> Self {
+        let gauge = gauge!(TURNS_WAITING);
+        gauge.increment(1.0);
+        Self { gauge, began: Instant::now(), outcome: "cancelled" }
+    }
+
+    pub(crate) fn ended<T>(mut self, outcome: &Result<T, Error>) {
+        self.outcome = name(outcome);
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.gauge.decrement(1.0);
+        counter!(LEASES, "outcome" => self.outcome).increment(1);
+        histogram!(LEASE_WAITS).record(self.began.elapsed());
+    }
+}
+
+fn name<T>(outcome: &Result<T, Error>) -> &'static str {
+    match outcome {
+        Ok(_) => "ok",
+        Err(Error::LeaseLost) => "lease_lost",
+        Err(Error::AlreadyCommitted) => "already_committed",
+        Err(Error::Busy { .. } | Error::LineFull) => "busy",
+        Err(error) if error.is_of_the_database() => "database",
+        Err(_) => "other",
+    }
+}
