@@ -25,6 +25,10 @@ test: python node build
 test-faults: postgres build
     cargo test --package gateway-http {{features}} --test faults -- --nocapture
 
+# Runs the Helm chart as pods on this machine: rolling restarts, a killed runner, a partition; needs root.
+test-cluster: network-tools postgres deploy-python build
+    PYTHONPATH=deploy/tests {{deploy_python}}/python -m cluster
+
 # Asks the gateway what schemathesis makes up from /openapi.json, for a minute or so.
 fuzz-http: python build
     just check fuzzing
@@ -69,7 +73,7 @@ lint-deploy: deploy-python
     {{deploy_python}}/python deploy/tests/lint.py
 
 # What CI does.
-ci: lint test fuzz-http
+ci: lint test test-cluster fuzz-http
 
 # Formats the code.
 fmt:
@@ -116,6 +120,15 @@ postgres:
 [private]
 install-postgres:
     apt-get update && apt-get install --yes postgresql
+
+# What makes networks of pods: addresses, a firewall, a name server.
+[private]
+network-tools:
+    command -v ip >/dev/null && command -v iptables >/dev/null && command -v dnsmasq >/dev/null || just install-network-tools
+
+[private]
+install-network-tools:
+    apt-get update && apt-get install --yes iproute2 iptables dnsmasq-base
 
 # Python packages that the tests and lints use, in a folder of their own.
 [private]
