@@ -1,6 +1,7 @@
 """Runs the rendered chart as pods on this machine, and checks it: `just test-cluster`; needs root."""
 
 import argparse
+import shutil
 import sys
 import threading
 import time
@@ -19,13 +20,14 @@ from helm import helm
 from manifests import Manifests
 
 NAMESPACE = "agents"
-LINES_OF_A_LOG = 25
+LINES_OF_A_LOG, LETTERS_OF_A_LINE = 25, 400
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="cluster", description=__doc__)
     parser.add_argument("--binaries", type=Path, default=ROOT / "target/debug", help="the folder that has the binaries")
     parser.add_argument("--only", default="", help="run the checks whose names contain this")
+    parser.add_argument("--logs", type=Path, help="a new folder for the whole logs, should a check fail")
     arguments = parser.parse_args()
     if not isolation.is_inside():
         # There is no way to a package registry inside.
@@ -44,6 +46,8 @@ def main() -> int:
         failed = []
     if not failed and not faults:
         return 0
+    if arguments.logs:
+        shutil.copytree(folder, arguments.logs, ignore=lambda _, names: [name for name in names if ".log" not in name])
     print_logs(folder)
     for fault in faults:
         print(f"beside the checks: {fault}")
@@ -99,7 +103,7 @@ def secrets(database: str) -> dict[str, dict[str, str]]:
 def print_logs(folder: Path) -> None:
     for log in sorted(folder.glob("*.log")):
         lines = log.read_text(errors="replace").splitlines()[-LINES_OF_A_LOG:]
-        print("\n".join([f"--- the end of {log.name}", *lines]), flush=True)
+        print("\n".join([f"--- the end of {log.name}", *(line[:LETTERS_OF_A_LINE] for line in lines)]), flush=True)
 
 
 if __name__ == "__main__":

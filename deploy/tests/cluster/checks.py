@@ -4,10 +4,15 @@ import time
 from collections.abc import Callable
 
 from cluster.cluster import wait_for
-from cluster.faults import a_partition_heals, killing_a_runner_loses_only_what_had_begun
+from cluster.faults import (
+    a_cut_loses_only_what_had_begun,
+    a_partition_heals,
+    killing_a_runner_loses_only_what_had_begun,
+)
 from cluster.load import Talk, assert_turns
 from cluster.rollouts import (
     everything_ends_in_good_order,
+    kept_connections_lose_nothing,
     rolling_all_at_once_loses_nothing,
     rolling_restarts_lose_nothing,
 )
@@ -64,7 +69,9 @@ CHECKS: list[Callable[[Stage], str]] = [
     scaling_is_noticed,
     rolling_restarts_lose_nothing,
     rolling_all_at_once_loses_nothing,
+    kept_connections_lose_nothing,
     killing_a_runner_loses_only_what_had_begun,
     a_partition_heals,
+    a_cut_loses_only_what_had_begun,
     everything_ends_in_good_order,
 ]

@@ -21,7 +21,8 @@ class Talk:
     outcomes: list[Outcome] = field(default_factory=list)
 
     def ask(self, client: Client) -> Outcome:
-        prompt = f"{self.name} turn {len(self.outcomes) + 1}, {self.options}"
+        where = "in a session" if self.is_session else "alone"
+        prompt = f"{self.name} turn {len(self.outcomes) + 1} {where}, {self.options}"
         outcome = client.ask(prompt, self.name if self.is_session else None, self.stream)
         self.outcomes.append(outcome)
         return outcome

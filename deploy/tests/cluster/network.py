@@ -3,6 +3,8 @@ node, which can keep it from them."""
 
 import itertools
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from cluster.isolation import run
 
@@ -43,12 +45,14 @@ class Network:
         """Takes a pod's network away, its cable included."""
         run("ip", "netns", "delete", name)
 
-    def part(self, one: str, other: str) -> None:
-        """Loses everything that two addresses say to each other."""
-        self._rule("--append", one, other)
-
-    def heal(self, one: str, other: str) -> None:
-        self._rule("--delete", one, other)
+    @contextmanager
+    def parted(self, one: str, other: str) -> Iterator[None]:
+        """Loses everything that two addresses say to each other meanwhile."""
+        self._rule("--insert", one, other)
+        try:
+            yield
+        finally:
+            self._rule("--delete", one, other)
 
     def _rule(self, change: str, one: str, other: str) -> None:
         for source, destination in ((one, other), (other, one)):
