@@ -6,6 +6,7 @@ python := "target/python/bin"
 node := "target/node"
 deploy_python := "target/deploy-python/bin"
 features := "--features one-process"
+as_root := if `id -u` == "0" { "" } else { "sudo" }
 
 # Lists the recipes.
 default:
@@ -27,7 +28,7 @@ test-faults: postgres build
 
 # Runs the Helm chart as pods on this machine: rolling restarts, a killed runner, a partition; needs root.
 test-cluster: network-tools postgres deploy-python build
-    PYTHONPATH=deploy/tests {{deploy_python}}/python -m cluster
+    {{as_root}} env PYTHONPATH=deploy/tests {{deploy_python}}/python -m cluster
 
 # Asks the gateway what schemathesis makes up from /openapi.json, for a minute or so.
 fuzz-http: python build
@@ -128,7 +129,7 @@ network-tools:
 
 [private]
 install-network-tools:
-    apt-get update && apt-get install --yes iproute2 iptables dnsmasq-base
+    {{as_root}} apt-get update && {{as_root}} apt-get install --yes iproute2 iptables dnsmasq-base
 
 # Python packages that the tests and lints use, in a folder of their own.
 [private]

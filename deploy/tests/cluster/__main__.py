@@ -86,7 +86,16 @@ def passes(check: Callable[[Stage], str], stage: Stage) -> bool:
 def rendered(folder: Path) -> Path:
     values = Path(__file__).with_name("values.yaml")
     path = folder / "rendered.yaml"
-    command = [helm(), "template", "clawdbot", ROOT / "deploy/helm", "--namespace", NAMESPACE, "--values", values]
+    command: list[str | Path] = [
+        helm(),
+        "template",
+        "clawdbot",
+        ROOT / "deploy/helm",
+        "--namespace",
+        NAMESPACE,
+        "--values",
+        values,
+    ]
     path.write_text(isolation.run(*command))
     return path
 

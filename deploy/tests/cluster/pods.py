@@ -81,9 +81,7 @@ class Pod:
 
     def _attend(self, process: subprocess.Popen) -> None:
         """Probes the process until it dies or the pod has to go."""
-        probes = {
-            name: Probe(spec, self.template, self.address) for name, spec in self.template.probes.items()
-        }
+        probes = {name: Probe(spec, self.template, self.address) for name, spec in self.template.probes.items()}
         is_started = "startupProbe" not in probes
         while process.poll() is None and not self.is_terminating:
             for name, probe in probes.items():
