@@ -105,6 +105,7 @@ def secrets(database: str) -> dict[str, dict[str, str]]:
     return {
         "clawdbot": {"token": TOKEN},
         "clawdbot-database": {"url": database},
+        "clawdbot-services": {"token": "token-of-the-services-in-the-cluster-test"},
         "clawdbot-providers": {"STUB_KEY": "key-of-the-stub"},
     }
 
