@@ -1,4 +1,4 @@
-"""A pod's container: the binary alone in a file system like its image's, with the pod's environment, volumes and address."""
+"""A pod's container: the binary alone in a file system like its image's, with its pod's environment, folders and address."""
 
 import json
 import os

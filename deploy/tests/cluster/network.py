@@ -16,7 +16,6 @@ class Network:
     node's firewall, on kernels without br_netfilter too."""
 
     def __init__(self) -> None:
-
         run("ip", "address", "add", f"{NODE}/32", "dev", "lo")
         self._numbers = itertools.count(2)
         self._lock = threading.Lock()
