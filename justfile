@@ -42,6 +42,14 @@ soak-clients: build
 check-wire folder: python build
     CLAWDBOT_TEST_WIRE="$(realpath "{{folder}}")" just check published_wire
 
+# Checks an answer's trace at a Jaeger that runs, by its address; for example: just trace-check http://localhost:16686
+trace-check jaeger: build
+    CLAWDBOT_TEST_JAEGER="{{jaeger}}" just check trace_check
+
+# Draws deploy/trace.svg anew, from a real trace.
+trace-picture: build
+    just check trace_picture_is_drawn
+
 # Measures how many turns the session store's databases take.
 bench-store:
     just with-postgres cargo bench --package session-store --bench turns

@@ -129,7 +129,7 @@ async fn ask(
         let asking = span.in_scope(|| candidate.provided.keys[attempt.key].embed(texts));
         match asking.instrument(span.clone()).await {
             Ok(embedded) => {
-                span.record("gen_ai.usage.input_tokens", embedded.usage.prompt_tokens);
+                span.record("gen_ai.usage.input_tokens", embedded.usage.prompt_tokens.cast_signed());
                 measured.answered(agent_id, &embedded.usage);
                 plan.answered();
                 return Ok(embedded);

@@ -66,7 +66,8 @@ def variables() -> set[str]:
     known = source("agent-runner/src/config/providers/known.rs")
     keys = [name for names in found(r"key_variables: &\[([^\]]+)\]", known) for name in re.findall(r'"(\w+)"', names)]
     urls = found(r'base_url_variable: Some\("(\w+)"\)', known)
-    traces = found(r'"(OTEL_[A-Z_]+)"', source("shared/src/telemetry.rs"))
+    telemetry = source("shared/src/telemetry.rs") + source("shared/src/telemetry/export.rs")
+    traces = found(r'"(OTEL_[A-Z_]+)"', telemetry)
     return {*VARIABLES, *asked, *keys, *urls, *traces, *TELEMETRY}
 
 

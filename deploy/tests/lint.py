@@ -12,6 +12,7 @@ import yaml
 
 import cross_reference
 import images
+import observed
 from binaries import ROOT
 from helm import helm
 
@@ -137,6 +138,7 @@ def policies(rendered: Path) -> tuple[set[str], list[str]]:
 def main() -> int:
     failures = succeeds(PROGRAMS / "hadolint", "--failure-threshold", "info", ROOT / "deploy/Dockerfile")
     failures += images.complaints()
+    failures += observed.check()
     with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(2) as pool:
         helm()
         renderings = list(pool.map(lambda shape: render(shape, Path(name)), SHAPES))

@@ -22,9 +22,9 @@ use http::{
 };
 use http_body::Frame;
 use proto::agent::v1::{Failed, run_event::Kind};
+use shared::telemetry::HeldSpan;
 use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
-use tracing::Span;
 
 use crate::{
     Gateway,
@@ -63,7 +63,7 @@ pub(crate) struct Answer<F> {
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
     has_ended: bool,
     /// The request's span, which ends with the stream.
-    span: Span,
+    span: HeldSpan,
     _open: OpenStream,
 }
 
@@ -105,7 +105,7 @@ impl<F: Format> Answer<F> {
             keep_alive: KeepAlive { interval: keep_alive, sleep: Box::pin(sleep(keep_alive)) },
             cut: Box::pin(cut.cancelled_owned()),
             has_ended: false,
-            span: Span::current(),
+            span: HeldSpan::current(),
             _open: OpenStream::begin(),
         }
     }

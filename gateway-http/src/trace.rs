@@ -32,7 +32,7 @@ pub(crate) async fn layer(State(gateway): State<Gateway>, request: Request, next
 
     let status = response.status();
     metrics::answered(route.as_ref().map(MatchedPath::as_str), &method, status, began.elapsed());
-    span.record("http.response.status_code", status.as_u16());
+    span.record("http.response.status_code", i64::from(status.as_u16()));
     let duration_ms = began.elapsed().as_millis();
     span.in_scope(|| {
         if status.is_server_error() {

@@ -1,6 +1,7 @@
 //! Logs and traces: what a process says about itself.
 
 mod export;
+mod held;
 mod log_format;
 mod propagation;
 
@@ -16,6 +17,7 @@ use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::Subscribe
 
 use crate::config::{self, Document, Environment};
 
+pub use held::HeldSpan;
 pub use propagation::{adopt, event, inject, label, label_list, trace_response};
 
 /// Whether prompts and answers are to be in traces.

@@ -187,7 +187,7 @@ impl Model for Remote {
         let secrets = Secrets::of(&headers);
         let span = Span::current();
         span.record("server.address", self.base_url.host_str());
-        span.record("server.port", self.base_url.port_or_known_default());
+        span.record("server.port", self.base_url.port_or_known_default().map(i64::from));
         let question = Question {
             api,
             url: api.url(&self.base_url, &request.model),

@@ -1,4 +1,6 @@
 //! The spans of a run, in the words of OpenTelemetry's conventions for generative AI, and what is noted on them.
+//!
+//! Numbers are signed, since OpenTelemetry has no others: unsigned ones would be texts there.
 
 use proto::{
     agent::v1::{FailureCode, FinishReason, Finished, FunctionTool, GenerationOptions, RunRequest},
@@ -49,7 +51,7 @@ pub(super) fn chat(ModelName { provider, model }: &ModelName, question: &model::
         gen_ai.request.model = model,
         gen_ai.request.temperature = temperature,
         gen_ai.request.top_p = top_p,
-        gen_ai.request.max_tokens = max_tokens,
+        gen_ai.request.max_tokens = max_tokens.map(i64::from),
         gen_ai.request.seed = seed,
         gen_ai.request.frequency_penalty = frequency_penalty,
         gen_ai.request.presence_penalty = presence_penalty,
@@ -132,10 +134,10 @@ fn ended(span: &Span, reason: FinishReason, usage: &Usage) {
         return;
     }
     telemetry::label_list(span, "gen_ai.response.finish_reasons", vec![reason_name(reason)]);
-    span.record("gen_ai.usage.input_tokens", usage.prompt_tokens);
-    span.record("gen_ai.usage.output_tokens", usage.completion_tokens);
-    span.record("gen_ai.usage.cache_read.input_tokens", usage.cached_tokens);
-    span.record("gen_ai.usage.reasoning.output_tokens", usage.reasoning_tokens);
+    span.record("gen_ai.usage.input_tokens", usage.prompt_tokens.cast_signed());
+    span.record("gen_ai.usage.output_tokens", usage.completion_tokens.cast_signed());
+    span.record("gen_ai.usage.cache_read.input_tokens", usage.cached_tokens.cast_signed());
+    span.record("gen_ai.usage.reasoning.output_tokens", usage.reasoning_tokens.cast_signed());
 }
 
 /// `FINISH_REASON_TOOL_CALLS` as `tool_calls`.

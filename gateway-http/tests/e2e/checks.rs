@@ -14,6 +14,9 @@ mod provider;
 mod fuzzing;
 mod published_wire;
 mod soak;
+mod trace_picture;
+#[allow(dead_code, reason = "the end-to-end suite uses what is not used here")]
+mod trace_tree;
 
 use std::time::Duration;
 

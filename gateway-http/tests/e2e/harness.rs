@@ -8,6 +8,7 @@ mod installation;
 mod launch;
 mod process;
 mod topology;
+mod traced;
 
 pub(crate) use client::{Answer, Request, assert_error, user};
 pub(crate) use collector::{CollectedSpan, Collector};
@@ -17,6 +18,7 @@ pub(crate) use installation::Installation;
 pub(crate) use launch::clawdbot;
 pub(crate) use process::{Process, Signal};
 pub(crate) use topology::{Topology, each_topology, run};
+pub(crate) use traced::TracedSpan;
 
 use std::time::Duration;
 

@@ -53,6 +53,7 @@ mod cancellation;
 mod drain;
 mod metrics;
 mod reload;
+mod trace_tree;
 mod tracing;
 
 mod agent_command;

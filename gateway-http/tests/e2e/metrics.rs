@@ -9,7 +9,11 @@ use crate::{
     provider::{Gate, Provider, Reply},
 };
 
-each_topology![a_failover_is_seen_in_the_metrics, every_process_has_probes_that_follow_it,];
+each_topology![
+    a_failover_is_seen_in_the_metrics,
+    every_part_of_an_answer_is_counted,
+    every_process_has_probes_that_follow_it,
+];
 
 /// The process in which agents run.
 fn runner(topology: Topology) -> &'static str {
@@ -118,6 +122,47 @@ async fn every_process_has_probes_that_follow_it(topology: Topology) {
     assert_eq!(stream.end().await.content(), "one two");
     assert_eq!(gateway.process(runner).exit().await.code(), Some(0));
     assert!(gateway.admin(runner, "/healthz").try_send().await.is_none());
+}
+
+async fn every_part_of_an_answer_is_counted(topology: Topology) {
+    let gateway = Gateway::on(topology).await.with_admin_ports().start().await;
+    let mut stream = gateway.ask("hi").user("alice").stream().await;
+    stream.first(1).await;
+    stream.end().await.content();
+    gateway.ask("hi").bearer("wrong").send().await.assert_error(401, "authentication_error", "invalid_api_key");
+    gateway.request("GET", "/made-up").send().await.assert_error(404, "invalid_request_error", "not_found");
+    let processes: &[_] = match topology {
+        Topology::OneProcess => &["clawdbot"],
+        Topology::ThreeProcesses => &["gateway-http", "agent-runner", "session-store"],
+    };
+    let mut metrics = String::new();
+    for name in processes {
+        metrics.push_str(&gateway.admin(name, "/metrics").send().await.body);
+    }
+    for (series, expected) in [
+        (r#"clawdbot_http_requests_total{route="/v1/chat/completions",method="POST",status="200"}"#, 1.0),
+        (r#"clawdbot_http_requests_total{route="/v1/chat/completions",method="POST",status="401"}"#, 1.0),
+        (r#"clawdbot_http_requests_total{route="none",method="GET",status="404"}"#, 1.0),
+        (r#"clawdbot_http_request_duration_seconds_count{route="/v1/chat/completions"}"#, 2.0),
+        ("clawdbot_http_streams_open", 0.0),
+        ("clawdbot_http_stream_duration_seconds_count", 1.0),
+        ("clawdbot_failed_logins_total", 1.0),
+        (r#"clawdbot_leases_total{outcome="ok"}"#, 1.0),
+        ("clawdbot_lease_wait_seconds_count", 1.0),
+        ("clawdbot_turns_waiting", 0.0),
+        (r#"clawdbot_turn_commits_total{outcome="ok"}"#, 1.0),
+        (r#"clawdbot_database_statements_total{statement="commit_turn",outcome="ok"}"#, 1.0),
+        (r#"clawdbot_database_duration_seconds_count{statement="begin_turn"}"#, 1.0),
+        (r#"clawdbot_rpc_server_calls_total{method="BeginTurn",code="Ok"}"#, 1.0),
+        (r#"clawdbot_rpc_server_duration_seconds_count{method="Run"}"#, 1.0),
+    ] {
+        assert_eq!(value(&metrics, series), Some(expected), "{series}\n{metrics}");
+    }
+    assert!(metrics.contains("\nprocess_cpu_seconds_total "), "{metrics}");
+    for name in ["process_resident_memory_bytes", "clawdbot_tasks"] {
+        assert!(value(&metrics, name).is_some_and(|value| value > 0.0), "{name}\n{metrics}");
+    }
+    assert!(!metrics.contains("made-up") && !metrics.contains("alice"), "{metrics}");
 }
 
 fn unix_seconds() -> f64 {

@@ -6,12 +6,18 @@ use std::{
 };
 
 use crate::{
-    harness::{CollectedSpan, Collector, Gateway, Signal, Topology, each_topology},
+    harness::{CollectedSpan, Collector, Gateway, Signal, Topology, TracedSpan, each_topology, run},
     provider::Reply,
+    trace_tree::{self, Tree},
 };
 
 each_topology![
     a_request_is_one_trace_through_every_service,
+    an_answer_by_way_of_a_tool_is_told_whole,
+    what_was_said_is_told_only_if_asked_for,
+    traces_go_over_http_too,
+    log_lines_name_their_trace,
+    a_dead_collector_hinders_nobody,
     a_request_without_a_trace_begins_one,
     without_a_collector_no_answer_names_a_trace,
     a_failed_request_is_marked_in_its_trace,
@@ -95,6 +101,93 @@ async fn a_request_is_one_trace_through_every_service(topology: Topology) {
     assert!(trace.iter().any(|span| span.id() == span_id), "{at_the_provider}: {trace:#?}");
 }
 
+/// The trace as it is told once it is whole.
+async fn whole(topology: Topology, collector: &Collector) -> Vec<TracedSpan> {
+    let is_whole = |spans: &[CollectedSpan]| Tree::new(topology, &traced(TRACE_ID, spans)).is_whole();
+    traced(TRACE_ID, &collector.spans(is_whole).await)
+}
+
+fn traced(trace_id: &str, spans: &[CollectedSpan]) -> Vec<TracedSpan> {
+    spans_of(trace_id, spans).iter().map(TracedSpan::from).collect()
+}
+
+async fn an_answer_by_way_of_a_tool_is_told_whole(topology: Topology) {
+    let collector = Collector::start();
+    let gateway = trace_tree::start(topology, &[("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint())]).await;
+    trace_tree::answer(&gateway, TRACE_ID).await;
+    let spans = whole(topology, &collector).await;
+    Tree::new(topology, &spans).check();
+    trace_tree::assert_private(&spans);
+    // As a Jaeger would tell it, it is the same.
+    let told = trace_tree::of_jaeger(collector.http_endpoint(), TRACE_ID, topology).await;
+    Tree::new(topology, &told).check();
+}
+
+async fn what_was_said_is_told_only_if_asked_for(topology: Topology) {
+    let collector = Collector::start();
+    let capture = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT";
+    let environment = [("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint()), (capture, "true"), ("RUST_LOG", "debug")];
+    let gateway = trace_tree::start(topology, &environment).await;
+    trace_tree::answer(&gateway, TRACE_ID).await;
+    trace_tree::assert_captured(&whole(topology, &collector).await);
+    assert!(!gateway.logs().contains(PROMPT), "never in a log");
+}
+
+async fn traces_go_over_http_too(topology: Topology) {
+    let collector = Collector::start();
+    let protocol = ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf");
+    let environment = [("OTEL_EXPORTER_OTLP_ENDPOINT", collector.http_endpoint()), protocol];
+    let gateway = trace_tree::start(topology, &environment).await;
+    trace_tree::answer(&gateway, TRACE_ID).await;
+    Tree::new(topology, &whole(topology, &collector).await).check();
+}
+
+async fn log_lines_name_their_trace(topology: Topology) {
+    let collector = Collector::start();
+    let gateway = start(topology, &collector).await;
+    gateway.provider.answers(Reply::error(500, "server_error", "server_error", "out of order"));
+    let request = gateway.ask(PROMPT).bearer(SECRET).header("x-request-id", "the-request");
+    request.header("traceparent", &format!("00-{TRACE_ID}-{CALLER}-01")).send().await;
+    let logs = gateway.logs();
+    let lines = logs.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let of_trace: Vec<_> = lines.filter(|line| line["trace_id"] == TRACE_ID).collect();
+    let says = |text: &str| {
+        let found = of_trace.iter().find(|line| line["message"] == text);
+        found.unwrap_or_else(|| panic!("no line of the trace says {text:?}: {logs}"))
+    };
+    assert_eq!(says("the run failed")["span_id"].as_str().map(str::len), Some(16));
+    assert_eq!(says("answered")["request.id"], "\"the-request\"");
+}
+
+async fn a_dead_collector_hinders_nobody(topology: Topology) {
+    // Nobody listens at the discard port.
+    let environment = [("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9"), ("OTEL_BSP_MAX_QUEUE_SIZE", "64")];
+    let mut gateway = trace_tree::start(topology, &environment).await;
+    gateway.provider.answers(Reply::text(&[ANSWER]));
+    for _ in 0..100 {
+        assert_eq!(gateway.ask(PROMPT).user("alice").send().await.content(), ANSWER);
+    }
+    for process in gateway.processes() {
+        process.signal(Signal::SIGTERM);
+        process.exit().await;
+    }
+}
+
+#[tokio::test]
+async fn a_protocol_that_there_is_not_is_named() {
+    run(async {
+        let provider = crate::provider::Provider::start().await;
+        let mut installation = crate::harness::Installation::new(&provider);
+        installation.set_env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9");
+        installation.set_env("OTEL_EXPORTER_OTLP_PROTOCOL", "carrier-pigeon");
+        let output = crate::cli::clawdbot_with(&installation, &["gateway"]).await;
+        assert!(!output.status.success());
+        let expected = "OTEL_EXPORTER_OTLP_PROTOCOL: `carrier-pigeon` is none of grpc, http/protobuf";
+        assert!(crate::cli::stderr(&output).contains(expected), "{}", crate::cli::stderr(&output));
+    })
+    .await;
+}
+
 async fn a_request_without_a_trace_begins_one(topology: Topology) {
     let collector = Collector::start();
     let gateway = start(topology, &collector).await;
@@ -122,9 +215,19 @@ async fn a_failed_request_is_marked_in_its_trace(topology: Topology) {
     answer.assert_error(502, "api_error", "upstream_error");
     let at_the_provider = gateway.provider.last_asked().header("traceparent").to_owned();
     let trace_id = at_the_provider.split('-').nth(1).unwrap_or_default();
-    // The code 2 is `STATUS_CODE_ERROR`.
-    let is_marked = |span: &CollectedSpan| span.span.status.as_ref().is_some_and(|status| status.code == 2);
-    collector.spans(|spans| spans_of(trace_id, spans).iter().any(is_marked)).await;
+    let is_whole = |spans: &[CollectedSpan]| {
+        let spans = traced(trace_id, spans);
+        ["POST ", "invoke_agent "].iter().all(|name| spans.iter().any(|span| span.name.starts_with(name)))
+    };
+    let spans = traced(trace_id, &collector.spans(is_whole).await);
+    for (name, error) in [("POST ", "502"), ("invoke_agent main", "upstream_error"), ("chat test-model", "network")] {
+        let found = spans.iter().filter(|span| span.name.starts_with(name)).collect::<Vec<_>>();
+        assert!(!found.is_empty(), "{name}: {spans:#?}");
+        for span in found {
+            assert!(span.is_error, "{span:#?}");
+            assert_eq!(span.attribute("error.type"), error, "{span:#?}");
+        }
+    }
 }
 
 async fn nothing_private_is_in_a_trace(topology: Topology) {

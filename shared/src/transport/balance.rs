@@ -133,7 +133,7 @@ impl Balancer {
             tried.push(peer.address());
             let span = Span::current();
             span.record("network.peer.address", tracing::field::display(peer.address().ip()));
-            span.record("network.peer.port", peer.address().port());
+            span.record("network.peer.port", i64::from(peer.address().port()));
             let request = http::Request::from_parts(parts.clone(), Body::new(Full::new(body.clone())));
             let (in_flight, channel) = Peer::call(&peer);
             let answer = ask(channel, request).await;

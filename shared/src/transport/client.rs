@@ -14,7 +14,7 @@ use super::{
     ROUTINE, TransportError, deadline,
     scope::{self, Scoped},
 };
-use crate::telemetry;
+use crate::telemetry::{self, HeldSpan};
 
 /// Wraps the way to a service.
 #[derive(Clone, Debug)]
@@ -48,7 +48,7 @@ where
             let span = Span::current();
             let response = deadline::bound(deadline, answer).await.inspect_err(|_| scope::record_broken(&span))?;
             scope::record_status(&span, response.headers());
-            Ok(response.map(|body| Scoped::<()>::new(body).span(Span::current()).deadline(deadline).boxed()))
+            Ok(response.map(|body| Scoped::<()>::new(body).span(HeldSpan::current()).deadline(deadline).boxed()))
         };
         Box::pin(call.instrument(span))
     }

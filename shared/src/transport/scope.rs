@@ -14,10 +14,11 @@ use tonic::{Code, Status, body::Body};
 use tracing::Span;
 
 use super::{deadline, server::Served};
+use crate::telemetry::HeldSpan;
 
 pub(super) struct Scoped<P = ()> {
     body: Body,
-    span: Option<Span>,
+    span: Option<HeldSpan>,
     /// The call's place among those in flight.
     place: Option<P>,
     deadline: Option<Pin<Box<Sleep>>>,
@@ -30,7 +31,7 @@ impl<P: Send + Unpin + 'static> Scoped<P> {
         Self { body, span: None, place: None, deadline: None, served: None }
     }
 
-    pub(super) fn span(mut self, span: Span) -> Self {
+    pub(super) fn span(mut self, span: HeldSpan) -> Self {
         self.span = Some(span);
         self
     }
@@ -89,7 +90,7 @@ impl<P: Send + Unpin + 'static> http_body::Body for Scoped<P> {
             match &frame {
                 Some(Ok(frame)) => {
                     if let Some(trailers) = frame.trailers_ref() {
-                        let code = record_status(self.span.as_ref().unwrap_or(&Span::none()), trailers);
+                        let code = record_status(self.span.as_deref().unwrap_or(&Span::none()), trailers);
                         if let (Some(served), Some(code)) = (&mut self.served, code) {
                             served.ended(code);
                         }

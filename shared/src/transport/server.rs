@@ -18,7 +18,7 @@ use super::{
     ROUTINE, refusal,
     scope::{self, Scoped},
 };
-use crate::telemetry;
+use crate::telemetry::{self, HeldSpan};
 
 const CALLS: &str = "clawdbot_rpc_server_calls_total";
 const CALL_DURATION: &str = "clawdbot_rpc_server_duration_seconds";
@@ -101,7 +101,7 @@ where
             if let Some(code) = scope::record_status(&Span::current(), response.headers()) {
                 served.ended(code);
             }
-            Ok(response.map(|body| Scoped::new(body).span(Span::current()).place(permit).served(served).boxed()))
+            Ok(response.map(|body| Scoped::new(body).span(HeldSpan::current()).place(permit).served(served).boxed()))
         };
         Box::pin(call.instrument(span))
     }

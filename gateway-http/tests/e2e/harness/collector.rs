@@ -1,7 +1,14 @@
-//! An OTLP collector in the test's process, which keeps every span it is sent.
+//! An OTLP collector in the test's process, by gRPC and HTTP, which keeps every span it is sent and tells traces as Jaeger
+//! does.
 
 use std::net::Ipv4Addr;
 
+use axum::{
+    Json, Router,
+    extract::{Path, State},
+    routing::{get, post},
+};
+use bytes::Bytes;
 use opentelemetry_proto::tonic::{
     collector::trace::v1::{
         ExportTraceServiceRequest, ExportTraceServiceResponse,
@@ -11,17 +18,22 @@ use opentelemetry_proto::tonic::{
     resource::v1::Resource,
     trace::v1::Span,
 };
-use tokio::{sync::watch, task::JoinHandle};
+use prost::Message;
+use serde_json::Value;
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use tonic::{
     Response, Status,
     transport::{Server, server::TcpIncoming},
 };
 
+use super::TracedSpan;
+
 /// The collector; it stops when dropped.
 pub(crate) struct Collector {
     endpoint: String,
+    http_endpoint: String,
     spans: watch::Sender<Vec<CollectedSpan>>,
-    server: JoinHandle<()>,
+    servers: [JoinHandle<()>; 2],
 }
 
 /// A span and the service that made it.
@@ -65,7 +77,22 @@ impl Collector {
         let spans = watch::Sender::default();
         let service = TraceServiceServer::new(Service(spans.clone()));
         let server = Server::builder().add_service(service).serve_with_incoming(incoming);
-        Self { endpoint, spans, server: tokio::spawn(async move { server.await.unwrap() }) }
+        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let http_endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let routes = Router::new()
+            .route("/v1/traces", post(take))
+            .route("/api/traces/{id}", get(tell))
+            .with_state(Service(spans.clone()));
+        let http = axum::serve(TcpListener::from_std(listener).unwrap(), routes);
+        let servers =
+            [tokio::spawn(async move { server.await.unwrap() }), tokio::spawn(async move { http.await.unwrap() })];
+        Self { endpoint, http_endpoint, spans, servers }
+    }
+
+    /// The same for `OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf`. Traces are there as at a Jaeger's address.
+    pub(crate) fn http_endpoint(&self) -> &str {
+        &self.http_endpoint
     }
 
     /// The value for `OTEL_EXPORTER_OTLP_ENDPOINT`.
@@ -86,11 +113,34 @@ impl Collector {
 
 impl Drop for Collector {
     fn drop(&mut self) {
-        self.server.abort();
+        self.servers.iter().for_each(JoinHandle::abort);
     }
 }
 
+#[derive(Clone)]
 struct Service(watch::Sender<Vec<CollectedSpan>>);
+
+impl Service {
+    fn keep(&self, request: ExportTraceServiceRequest) {
+        let spans = request.resource_spans.into_iter().flat_map(|of_resource| {
+            let service = service_name(of_resource.resource.as_ref());
+            let spans = of_resource.scope_spans.into_iter().flat_map(|of_scope| of_scope.spans);
+            spans.map(move |span| CollectedSpan { service: service.clone(), span })
+        });
+        self.0.send_modify(|collected| collected.extend(spans));
+    }
+}
+
+async fn take(State(service): State<Service>, body: Bytes) -> Vec<u8> {
+    service.keep(ExportTraceServiceRequest::decode(body).unwrap());
+    ExportTraceServiceResponse::default().encode_to_vec()
+}
+
+async fn tell(State(service): State<Service>, Path(trace_id): Path<String>) -> Json<Value> {
+    let spans = service.0.borrow();
+    let spans: Vec<_> = spans.iter().filter(|span| span.trace_id() == trace_id).map(TracedSpan::from).collect();
+    Json(TracedSpan::to_jaeger(&trace_id, &spans))
+}
 
 #[tonic::async_trait]
 impl TraceService for Service {
@@ -98,13 +148,7 @@ impl TraceService for Service {
         &self,
         request: tonic::Request<ExportTraceServiceRequest>,
     ) -> Result<Response<ExportTraceServiceResponse>, Status> {
-        let of_resources = request.into_inner().resource_spans;
-        let spans = of_resources.into_iter().flat_map(|of_resource| {
-            let service = service_name(of_resource.resource.as_ref());
-            let spans = of_resource.scope_spans.into_iter().flat_map(|of_scope| of_scope.spans);
-            spans.map(move |span| CollectedSpan { service: service.clone(), span })
-        });
-        self.0.send_modify(|collected| collected.extend(spans));
+        self.keep(request.into_inner());
         Ok(Response::new(ExportTraceServiceResponse::default()))
     }
 }
