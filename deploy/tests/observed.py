@@ -18,6 +18,7 @@ SOURCES = [
     "session-store/src/metrics.rs",
     "shared/src/admin/recorder.rs",
     "shared/src/process/reload.rs",
+    "shared/src/telemetry/export.rs",
     "shared/src/transport/balance.rs",
     "shared/src/transport/server.rs",
 ]
@@ -101,6 +102,8 @@ def of_expression(expression: str) -> Complaints:
             wanted.update(matcher.name for matcher in node.matchers.matchers)
         if isinstance(node, promql.AggregateExpr) and node.modifier:
             wanted.update(node.modifier.labels)
+        if isinstance(node, promql.BinaryExpr) and node.modifier and node.modifier.matching:
+            wanted.update(node.modifier.matching.labels)
         return True
 
     promql.walk(parsed, visit)

@@ -118,7 +118,7 @@ impl Gateway {
         let Settings { auth, limits, .. } = settings;
         let failed_logins = &self.inner.failed_logins;
         let client = source.client.map(Block::of);
-        failed_logins.check(client, &limits.logins)?;
+        failed_logins.check(client, &limits.logins).inspect_err(|_| metrics::locked_out())?;
         match auth.check(headers, source) {
             Ok(caller) => {
                 if caller.is_known() {

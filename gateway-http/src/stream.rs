@@ -29,7 +29,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use crate::{
     Gateway,
     error::ApiError,
-    metrics::OpenStream,
+    metrics::{OpenStream, StreamOutcome},
     run::{Events, shutting_down},
 };
 pub(crate) use json::json;
@@ -62,9 +62,11 @@ pub(crate) struct Answer<F> {
     /// Becomes ready when the gateway cannot wait for the answer any longer.
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
     has_ended: bool,
+    outcome: StreamOutcome,
     /// The request's span, which ends with the stream.
     span: HeldSpan,
-    _open: OpenStream,
+    /// What is counted of the stream, once it has a head.
+    open: Option<OpenStream>,
 }
 
 /// Says when a stream has been silent for too long.
@@ -105,8 +107,9 @@ impl<F: Format> Answer<F> {
             keep_alive: KeepAlive { interval: keep_alive, sleep: Box::pin(sleep(keep_alive)) },
             cut: Box::pin(cut.cancelled_owned()),
             has_ended: false,
+            outcome: StreamOutcome::Cancelled,
             span: HeldSpan::current(),
-            _open: OpenStream::begin(),
+            open: None,
         }
     }
 
@@ -131,6 +134,9 @@ impl<F: Format> Answer<F> {
 
     fn take(&mut self, event: Kind) {
         self.has_ended = matches!(event, Kind::Finished(_));
+        if self.has_ended {
+            self.outcome = StreamOutcome::Ok;
+        }
         self.format.take(event, &mut self.sse);
     }
 
@@ -155,6 +161,8 @@ impl<F: Format> Answer<F> {
             error
         });
         self.span.record("otel.status_code", "error");
+        self.span.record("error.type", error.code());
+        self.outcome = StreamOutcome::Error;
         self.has_ended = true;
         error
     }
@@ -182,6 +190,10 @@ impl<F: Format> http_body::Body for Answer<F> {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         self.take_ready(context);
+        let outcome = self.outcome;
+        if let Some(open) = &mut self.open {
+            open.outcome = outcome;
+        }
         if self.sse.is_empty() {
             if self.has_ended {
                 return Poll::Ready(None);
@@ -212,7 +224,8 @@ impl KeepAlive {
 }
 
 impl<F: Format> IntoResponse for Answer<F> {
-    fn into_response(self) -> Response {
+    fn into_response(mut self) -> Response {
+        self.open = Some(OpenStream::begin());
         let mut response = Response::new(Body::new(self));
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));

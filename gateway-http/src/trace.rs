@@ -1,7 +1,5 @@
 //! One span and one id for every request.
 
-use std::time::Instant;
-
 use axum::{
     extract::{MatchedPath, Request, State},
     middleware::Next,
@@ -17,23 +15,23 @@ use crate::{Gateway, metrics};
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Which trace the answer is in.
 pub(crate) const TRACE_RESPONSE: HeaderName = HeaderName::from_static("traceresponse");
+/// Requests that are made all the time, whether anybody asks for anything: their traces would bury all others.
+const ROUTINE: [&str; 4] = ["/healthz", "/health", "/readyz", "/ready"];
 const MAX_REQUEST_ID_BYTES: usize = 128;
 
 /// Runs the request in a span of its own, which joins the client's trace if it names one. The answer carries the
 /// request's id: the client's own, or a new one; and when there are traces, where to find its own.
 pub(crate) async fn layer(State(gateway): State<Gateway>, request: Request, next: Next) -> Response {
-    let began = Instant::now();
     let request_id = request_id(request.headers());
-    let route = request.extensions().get::<MatchedPath>().cloned();
-    let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    let counted = metrics::Request::begin(route, request.method());
     let span = span(&request, &request_id, gateway.inner.tls.is_some());
     telemetry::adopt(&span, request.headers());
     let mut response = next.run(request).instrument(span.clone()).await;
 
     let status = response.status();
-    metrics::answered(route.as_ref().map(MatchedPath::as_str), &method, status, began.elapsed());
+    let duration_ms = counted.answered(status).as_millis();
     span.record("http.response.status_code", i64::from(status.as_u16()));
-    let duration_ms = began.elapsed().as_millis();
     span.in_scope(|| {
         if status.is_server_error() {
             span.record("otel.status_code", "error");
@@ -61,6 +59,9 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
 
 fn span(request: &Request, request_id: &HeaderValue, is_tls: bool) -> Span {
     let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    if route.is_some_and(|route| ROUTINE.contains(&route)) {
+        return Span::none();
+    }
     let method = request.method().as_str();
     let scheme = if is_tls { "https" } else { "http" };
     let version = format!("{:?}", request.version());

@@ -11,6 +11,7 @@ const STATEMENT_DURATION: &str = "clawdbot_database_duration_seconds";
 const COMMITS: &str = "clawdbot_turn_commits_total";
 const LEASE_WAITS: &str = "clawdbot_lease_wait_seconds";
 const LEASES: &str = "clawdbot_leases_total";
+const LEASES_LOST: &str = "clawdbot_leases_lost_total";
 const TURNS_WAITING: &str = "clawdbot_turns_waiting";
 
 /// Says what each metric is, to whatever records them by now.
@@ -20,6 +21,9 @@ pub(crate) fn describe() {
     describe_counter!(COMMITS, Unit::Count, "Turns that were to be committed, by what came of it.");
     describe_histogram!(LEASE_WAITS, Unit::Seconds, "Time that a turn waited for its session, granted or not.");
     describe_counter!(LEASES, Unit::Count, "Turns that asked for their session, by what came of it.");
+    describe_counter!(LEASES_LOST, Unit::Count, "Leases that were found lost by the runs that had them.");
+    // What is there from the start can be seen to grow.
+    counter!(LEASES_LOST).absolute(0);
     describe_gauge!(TURNS_WAITING, Unit::Count, "Turns that wait for their session.");
     gauge!(TURNS_WAITING).set(0.0);
 }
@@ -34,6 +38,16 @@ pub(crate) fn statement_ended(summary: String, took: Duration, is_ok: bool) {
 /// A turn was to be committed.
 pub(crate) fn committed<T>(outcome: &Result<T, Error>) {
     counter!(COMMITS, "outcome" => name(outcome)).increment(1);
+    if matches!(outcome, Err(Error::LeaseLost)) {
+        counter!(LEASES_LOST).increment(1);
+    }
+}
+
+/// A lease was to be renewed.
+pub(crate) fn renewed(outcome: &Result<(), Error>) {
+    if matches!(outcome, Err(Error::LeaseLost)) {
+        counter!(LEASES_LOST).increment(1);
+    }
 }
 
 /// A turn that asks for its session, until it has an answer or nobody waits for one.

@@ -97,7 +97,9 @@ impl SessionStore for Service {
     #[instrument(skip_all, fields(session.id = session_id(request.get_ref().lease.as_ref())))]
     async fn renew_lease(&self, request: Request<RenewLeaseRequest>) -> Result<Response<RenewLeaseResponse>, Status> {
         let (lease, lease_ms) = request::renew_lease(request.into_inner(), &self.config.load())?;
-        self.store.renew_lease(lease, lease_ms).await?;
+        let renewed = self.store.renew_lease(lease, lease_ms).await;
+        metrics::renewed(&renewed);
+        renewed?;
         Ok(Response::new(RenewLeaseResponse { lease_ms }))
     }
 

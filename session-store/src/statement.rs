@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use tracing::{Instrument, field::Empty};
+use tokio_postgres::error::SqlState;
+use tracing::{Instrument, Span, field::Empty};
 
 use crate::{Error, metrics};
 
@@ -17,7 +18,23 @@ pub(crate) async fn measured<T>(
     summary: String,
     work: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
-    let span = tracing::info_span!(
+    // What the store does by itself is no part of anybody's trace.
+    let span = if Span::current().is_none() { Span::none() } else { span(system, &summary) };
+    let began = Instant::now();
+    let outcome = work.instrument(span.clone()).await;
+    let failure = outcome.as_ref().err().filter(|error| error.is_of_the_database());
+    if let Some(failure) = failure {
+        let code = if let Error::Postgres(error) = failure { error.code() } else { None };
+        span.record("otel.status_code", "error");
+        span.record("error.type", code.map_or("database", SqlState::code));
+        span.record("db.response.status_code", code.map(SqlState::code));
+    }
+    metrics::statement_ended(summary, began.elapsed(), failure.is_none());
+    outcome
+}
+
+fn span(system: &'static str, summary: &str) -> Span {
+    tracing::info_span!(
         "statement",
         otel.name = summary,
         otel.kind = "client",
@@ -25,16 +42,11 @@ pub(crate) async fn measured<T>(
         error.type = Empty,
         db.system.name = system,
         db.query.summary = summary,
-    );
-    let began = Instant::now();
-    let outcome = work.instrument(span.clone()).await;
-    let failure = outcome.as_ref().err().filter(|error| error.is_of_the_database());
-    if failure.is_some() {
-        span.record("otel.status_code", "error");
-        span.record("error.type", "database");
-    }
-    metrics::statement_ended(summary, began.elapsed(), failure.is_none());
-    outcome
+        db.namespace = Empty,
+        db.response.status_code = Empty,
+        server.address = Empty,
+        server.port = Empty,
+    )
 }
 
 /// What a statement does, and to which table or by which function, such as `SELECT begin_turn`.

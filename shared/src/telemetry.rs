@@ -1,6 +1,6 @@
 //! Logs and traces: what a process says about itself.
 
-mod export;
+pub(crate) mod export;
 mod held;
 mod log_format;
 mod propagation;
@@ -155,10 +155,16 @@ fn tracer_provider(service_name: &'static str, environment: &Environment) -> Res
         return Ok(None);
     }
     let exporter = export::exporter(environment)?;
-    let resource = Resource::builder().with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));
-    let resource = match environment.get("OTEL_SERVICE_NAME") {
-        Some(_) => resource,
-        None => resource.with_service_name(service_name),
-    };
+    // What the environment says beats what we say.
+    let given = environment.get("OTEL_RESOURCE_ATTRIBUTES").unwrap_or_default();
+    let is_given =
+        |key: &str| given.split(',').any(|pair| pair.split('=').next().is_some_and(|name| name.trim() == key));
+    let mut resource = Resource::builder();
+    if !is_given("service.version") {
+        resource = resource.with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));
+    }
+    if environment.get("OTEL_SERVICE_NAME").is_none() && !is_given("service.name") {
+        resource = resource.with_service_name(service_name);
+    }
     Ok(Some(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource.build()).build()))
 }

@@ -15,6 +15,9 @@ use crate::{
     metrics, model,
 };
 
+/// How much of what is captured one attribute holds.
+const MAX_CAPTURED_BYTES: usize = 32 * 1024;
+
 /// The span that a run happens in, a child of the current one.
 pub(super) fn run(request: &RunRequest, agent: &Agent, model: &ModelName) -> Span {
     tracing::info_span!(
@@ -24,7 +27,7 @@ pub(super) fn run(request: &RunRequest, agent: &Agent, model: &ModelName) -> Spa
         error.type = Empty,
         gen_ai.operation.name = "invoke_agent",
         gen_ai.agent.id = agent.id.as_str(),
-        gen_ai.agent.name = agent.name,
+        gen_ai.agent.name = Some(agent.name.as_str()).filter(|name| !name.is_empty()),
         gen_ai.conversation.id = (!request.stateless).then_some(request.session_key.as_str()),
         gen_ai.provider.name = model.provider,
         gen_ai.request.model = model.model,
@@ -86,7 +89,7 @@ pub(super) fn tool(shown: &str, call_id: &str, arguments: &str) -> Span {
         gen_ai.tool.call.id = call_id,
     );
     if telemetry::captures_content() {
-        telemetry::label(&span, "gen_ai.tool.call.arguments".to_owned(), arguments.to_owned());
+        capture_text(&span, "gen_ai.tool.call.arguments", arguments.to_owned());
     }
     span
 }
@@ -114,7 +117,7 @@ pub(super) fn returned(span: &Span, result: Result<&String, &String>) {
     }
     if telemetry::captures_content() {
         let (Ok(text) | Err(text)) = result;
-        telemetry::label(span, "gen_ai.tool.call.result".to_owned(), text.clone());
+        capture_text(span, "gen_ai.tool.call.result", text.clone());
     }
 }
 
@@ -125,7 +128,10 @@ pub(super) fn finished(span: &Span, finished: &Finished) {
 
 /// A run has failed.
 pub(super) fn failed(span: &Span, code: FailureCode) {
-    span.record("otel.status_code", "error");
+    // To be stopped is no error.
+    if code != FailureCode::Cancelled {
+        span.record("otel.status_code", "error");
+    }
     span.record("error.type", metrics::code_label(code));
 }
 
@@ -146,7 +152,16 @@ fn reason_name(reason: FinishReason) -> String {
 }
 
 fn capture(span: &Span, key: &'static str, value: &Value) {
-    telemetry::label(span, key.to_owned(), value.to_string());
+    capture_text(span, key, value.to_string());
+}
+
+/// Only the beginning of what is long: spans wait in memory for their collector, which takes no large ones either.
+fn capture_text(span: &Span, key: &'static str, mut text: String) {
+    if text.len() > MAX_CAPTURED_BYTES {
+        text.truncate(text.floor_char_boundary(MAX_CAPTURED_BYTES));
+        text.push('…');
+    }
+    telemetry::label(span, key.to_owned(), text);
 }
 
 /// A message as the conventions' schema has it.

@@ -45,8 +45,11 @@ impl<'a> Tree<'a> {
     /// Whether all is there that [`Tree::check`] looks for; spans come in any order.
     pub(crate) fn is_whole(&self) -> bool {
         let count = |name: &str| self.spans.iter().filter(|span| span.name == name).count();
-        let commit = "clawdbot.session.v1.SessionStore/CommitTurn";
-        count("POST /v1/chat/completions") == 1 && count("chat test-model") == 2 && count(commit) == 2
+        let calls = ["clawdbot.agent.v1.AgentRunner/Run", "clawdbot.session.v1.SessionStore/CommitTurn"];
+        count("POST /v1/chat/completions") == 1
+            && count("invoke_agent main") == 1
+            && count("chat test-model") == 2
+            && calls.iter().all(|call| count(call) == 2)
     }
 
     /// The one child of that name.

@@ -5,8 +5,10 @@ use std::{
     time::SystemTime,
 };
 
+use tokio::net::TcpListener;
+
 use crate::{
-    harness::{CollectedSpan, Collector, Gateway, Signal, Topology, TracedSpan, each_topology, run},
+    harness::{CollectedSpan, Collector, Gateway, Signal, Topology, TracedSpan, each_topology, run, soon},
     provider::Reply,
     trace_tree::{self, Tree},
 };
@@ -18,6 +20,7 @@ each_topology![
     traces_go_over_http_too,
     log_lines_name_their_trace,
     a_dead_collector_hinders_nobody,
+    a_collector_that_hangs_is_given_up_and_asked_again,
     a_request_without_a_trace_begins_one,
     without_a_collector_no_answer_names_a_trace,
     a_failed_request_is_marked_in_its_trace,
@@ -171,6 +174,22 @@ async fn a_dead_collector_hinders_nobody(topology: Topology) {
         process.signal(Signal::SIGTERM);
         process.exit().await;
     }
+}
+
+async fn a_collector_that_hangs_is_given_up_and_asked_again(topology: Topology) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let timeout = ("OTEL_EXPORTER_OTLP_TIMEOUT", "200");
+    let protocol = ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf");
+    let gateway = trace_tree::start(topology, &[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint), timeout, protocol]).await;
+    gateway.provider.answers(Reply::text(&[ANSWER]));
+    let mut held = Vec::new();
+    for _ in 0..6 {
+        assert_eq!(gateway.ask(PROMPT).user("alice").send().await.content(), ANSWER);
+        // Whoever connects is never answered.
+        held.push(soon("spans are sent again", listener.accept()).await.unwrap());
+    }
+    assert_eq!(gateway.logs().matches("traces cannot be sent").count().min(1), 1, "{}", gateway.logs());
 }
 
 #[tokio::test]

@@ -6,8 +6,9 @@ use std::{
 };
 
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, PoolError, RecyclingMethod, Runtime, TimeoutType};
-use tokio_postgres::{Client, Connection, Row, Socket, tls::MakeTlsConnect, types::ToSql};
+use tokio_postgres::{Client, Connection, Row, Socket, config::Host, tls::MakeTlsConnect, types::ToSql};
 use tokio_postgres_rustls::MakeRustlsConnect;
+use tracing::Span;
 
 use super::{advice, outage::Outage, tls, url::Url};
 use crate::{
@@ -72,6 +73,12 @@ impl Server {
     }
 
     async fn ask(&self, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, Error> {
+        let (span, config) = (Span::current(), &self.url.config);
+        if let Some(Host::Tcp(host)) = config.get_hosts().first() {
+            span.record("server.address", host);
+        }
+        span.record("server.port", config.get_ports().first().map(|&port| i64::from(port)));
+        span.record("db.namespace", config.get_dbname());
         if !self.is_ready.load(Ordering::Acquire) {
             return Err(Error::Unavailable("it was not reached since the start".to_owned()));
         }

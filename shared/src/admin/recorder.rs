@@ -7,7 +7,10 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 use tokio::{runtime::Handle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use crate::transport::{CALL_RETRIES, server};
+use crate::{
+    telemetry::export,
+    transport::{CALL_RETRIES, server},
+};
 
 const BUILD_INFO: &str = "clawdbot_build_info";
 const EVENT_LOOP_LAG: &str = "clawdbot_event_loop_lag_seconds";
@@ -31,6 +34,7 @@ pub(super) fn install() -> Result<PrometheusHandle, BuildError> {
     describe_histogram!(EVENT_LOOP_LAG, Unit::Seconds, "Time by which a task was woken too late, twice a second.");
     describe_gauge!(TASKS, Unit::Count, "Tasks of the process that go on or wait.");
     server::describe();
+    export::describe();
     metrics_process::Collector::default().describe();
     gauge!(BUILD_INFO, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     Ok(metrics)

@@ -12,7 +12,7 @@ use tracing::{Instrument, Span, field::Empty};
 
 use super::{
     ROUTINE, TransportError, deadline,
-    scope::{self, Scoped},
+    scope::{self, Scoped, Side},
 };
 use crate::telemetry::{self, HeldSpan};
 
@@ -47,8 +47,9 @@ where
         let call = async move {
             let span = Span::current();
             let response = deadline::bound(deadline, answer).await.inspect_err(|_| scope::record_broken(&span))?;
-            scope::record_status(&span, response.headers());
-            Ok(response.map(|body| Scoped::<()>::new(body).span(HeldSpan::current()).deadline(deadline).boxed()))
+            scope::record_status(&span, response.headers(), Side::Client);
+            Ok(response
+                .map(|body| Scoped::<()>::new(body).span(HeldSpan::current(), Side::Client).deadline(deadline).boxed()))
         };
         Box::pin(call.instrument(span))
     }

@@ -18,7 +18,7 @@ use crate::telemetry::HeldSpan;
 
 pub(super) struct Scoped<P = ()> {
     body: Body,
-    span: Option<HeldSpan>,
+    span: Option<(HeldSpan, Side)>,
     /// The call's place among those in flight.
     place: Option<P>,
     deadline: Option<Pin<Box<Sleep>>>,
@@ -31,8 +31,8 @@ impl<P: Send + Unpin + 'static> Scoped<P> {
         Self { body, span: None, place: None, deadline: None, served: None }
     }
 
-    pub(super) fn span(mut self, span: HeldSpan) -> Self {
-        self.span = Some(span);
+    pub(super) fn span(mut self, span: HeldSpan, side: Side) -> Self {
+        self.span = Some((span, side));
         self
     }
 
@@ -55,6 +55,16 @@ impl<P: Send + Unpin + 'static> Scoped<P> {
         Body::new(self)
     }
 
+    /// Notes what the call's status is.
+    fn ended(&mut self, trailers: &http::HeaderMap) {
+        let none = Span::none();
+        let (span, side) = self.span.as_ref().map_or((&none, Side::Client), |(span, side)| (&**span, *side));
+        let code = record_status(span, trailers, side);
+        if let (Some(served), Some(code)) = (&mut self.served, code) {
+            served.ended(code);
+        }
+    }
+
     /// Ends the call: what it held is let go even if the caller keeps the body.
     fn finish(&mut self) {
         self.place = None;
@@ -64,12 +74,31 @@ impl<P: Send + Unpin + 'static> Scoped<P> {
     }
 }
 
+/// Whose span it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    Client,
+    Server,
+}
+
 /// Notes on a call's span what its status is, in the trailers or in a head without a body; returns it.
-pub(super) fn record_status(span: &Span, headers: &http::HeaderMap) -> Option<Code> {
+pub(super) fn record_status(span: &Span, headers: &http::HeaderMap, side: Side) -> Option<Code> {
     let status = Status::from_header_map(headers)?;
     span.record("rpc.grpc.status_code", i32::from(status.code()));
     if status.code() != Code::Ok {
-        span.record("otel.status_code", "error");
+        // Of a service, only what is its own fault is an error (OpenTelemetry's conventions for gRPC).
+        let is_of_the_service = matches!(
+            status.code(),
+            Code::Unknown
+                | Code::DeadlineExceeded
+                | Code::Unimplemented
+                | Code::Internal
+                | Code::Unavailable
+                | Code::DataLoss
+        );
+        if side == Side::Client || is_of_the_service {
+            span.record("otel.status_code", "error");
+        }
         span.record("error.type", format!("{:?}", status.code()));
     }
     Some(status.code())
@@ -90,23 +119,28 @@ impl<P: Send + Unpin + 'static> http_body::Body for Scoped<P> {
             match &frame {
                 Some(Ok(frame)) => {
                     if let Some(trailers) = frame.trailers_ref() {
-                        let code = record_status(self.span.as_deref().unwrap_or(&Span::none()), trailers);
-                        if let (Some(served), Some(code)) = (&mut self.served, code) {
-                            served.ended(code);
-                        }
+                        self.ended(trailers);
                         self.finish();
                     }
                 }
-                Some(Err(_)) | None => self.finish(),
+                Some(Err(_)) => {
+                    if let Some((span, _)) = &self.span {
+                        record_broken(span);
+                    }
+                    self.finish();
+                }
+                None => self.finish(),
             }
             return Poll::Ready(frame);
         }
         let Some(deadline) = &mut self.deadline else { return Poll::Pending };
         ready!(deadline.as_mut().poll(context));
         self.body = Body::empty();
-        self.finish();
         let mut trailers = http::HeaderMap::new();
-        Poll::Ready(Some(deadline::exceeded().add_header(&mut trailers).map(|()| Frame::trailers(trailers))))
+        let written = deadline::exceeded().add_header(&mut trailers);
+        self.ended(&trailers);
+        self.finish();
+        Poll::Ready(Some(written.map(|()| Frame::trailers(trailers))))
     }
 
     fn is_end_stream(&self) -> bool {

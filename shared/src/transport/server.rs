@@ -16,7 +16,7 @@ use tracing::{Instrument, Span, field::Empty};
 
 use super::{
     ROUTINE, refusal,
-    scope::{self, Scoped},
+    scope::{self, Scoped, Side},
 };
 use crate::telemetry::{self, HeldSpan};
 
@@ -49,8 +49,10 @@ impl Served {
 
 impl Drop for Served {
     fn drop(&mut self) {
-        let method = std::mem::take(&mut self.method);
         let code = self.code.unwrap_or(tonic::Code::Cancelled);
+        // What there is not, callers may have made up.
+        let is_made_up = code == tonic::Code::Unimplemented;
+        let method = if is_made_up { "unknown".to_owned() } else { std::mem::take(&mut self.method) };
         counter!(CALLS, "method" => method.clone(), "code" => format!("{code:?}")).increment(1);
         histogram!(CALL_DURATION, "method" => method).record(self.began.elapsed());
     }
@@ -89,19 +91,22 @@ where
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let mut served = Served::begin(request.uri().path());
         let Ok(permit) = self.permits.clone().try_acquire_owned() else {
+            served.ended(tonic::Code::ResourceExhausted);
             let refusal = refusal::overloaded("the service has as many calls in flight as it may");
             return Box::pin(async { Ok(refusal.into_http()) });
         };
-        let mut served = Served::begin(request.uri().path());
         let span = span(request.uri().path(), request.headers());
         let answer = span.in_scope(|| self.server.call(request));
         let call = async move {
             let response = answer.await?;
-            if let Some(code) = scope::record_status(&Span::current(), response.headers()) {
+            if let Some(code) = scope::record_status(&Span::current(), response.headers(), Side::Server) {
                 served.ended(code);
             }
-            Ok(response.map(|body| Scoped::new(body).span(HeldSpan::current()).place(permit).served(served).boxed()))
+            Ok(response.map(|body| {
+                Scoped::new(body).span(HeldSpan::current(), Side::Server).place(permit).served(served).boxed()
+            }))
         };
         Box::pin(call.instrument(span))
     }
