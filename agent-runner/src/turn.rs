@@ -126,7 +126,7 @@ impl Store {
         }
     }
 
-    /// The messages of a turn that is committed, oldest first: of a very long one the newest.
+    /// The messages of a turn that is committed, oldest first; none of one that is too long to be read at once.
     pub(crate) async fn turn_of(&self, session_key: &str, run_id: &str) -> Result<Vec<Message>, Failure> {
         let request = ListMessagesRequest {
             session_key: session_key.to_owned(),
@@ -135,7 +135,8 @@ impl Store {
             ..ListMessagesRequest::default()
         };
         let page = self.client.clone().list_messages(within(self.times().call_timeout, request)).await?.into_inner();
-        let ours = page.messages.into_iter().rev().filter(|message| message.run_id == run_id);
+        let is_cut = page.has_more && page.messages.last().is_some_and(|oldest| oldest.run_id == run_id);
+        let ours = page.messages.into_iter().rev().filter(|message| message.run_id == run_id && !is_cut);
         Ok(ours.filter_map(|message| message.message).collect())
     }
 

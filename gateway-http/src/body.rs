@@ -30,7 +30,12 @@ pub(crate) struct Bodies {
 pub(crate) struct Read {
     bytes: Bytes,
     parsers: Arc<Semaphore>,
-    _room: Option<OwnedSemaphorePermit>,
+    room: Room,
+}
+
+/// Room for what a request says, for as long as this lives.
+pub(crate) struct Room {
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Bodies {
@@ -69,17 +74,22 @@ impl Bodies {
                 None => room = Some(more),
             }
             if bytes.is_empty() && body.is_end_stream() {
-                return Ok(Read { bytes: data, parsers: self.parsers.clone(), _room: room });
+                return Ok(Read { bytes: data, parsers: self.parsers.clone(), room: Room { _permit: room } });
             }
             bytes.extend_from_slice(&data);
         }
-        Ok(Read { bytes: bytes.freeze(), parsers: self.parsers.clone(), _room: room })
+        Ok(Read { bytes: bytes.freeze(), parsers: self.parsers.clone(), room: Room { _permit: room } })
     }
 }
 
 impl Read {
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// Its room, for the request that it has become.
+    pub(crate) fn into_room(self) -> Room {
+        self.room
     }
 
     /// Makes a request of it.

@@ -95,7 +95,7 @@ impl Gateway {
         } else {
             Bytes::new()
         };
-        drop(body);
+        let room = body.into_room();
         let shape = ChatAnnotation { model: chat.model, include_usage: chat.include_usage, shown };
         let chunks = Chunks::of(&run_id, &shape);
         let envelope = Envelope::new(&run_id, &shape.model);
@@ -123,6 +123,7 @@ impl Gateway {
         } else {
             self.run(run).await?
         };
+        let events = events.holding(room);
         let mut response = if chat.stream {
             let sse = if is_kept { Sse::new().with_ids() } else { Sse::new() };
             self.stream(events, chunks, sse).await?

@@ -227,6 +227,10 @@ impl Section {
                 format!("must be at most {MOST_BODY_BYTES}, which is what fits a message between the services");
             return Err(Error::value("gateway.http.maxBodyBytes", reason));
         }
+        if http.max_body_bytes > limits.max_body_bytes_in_flight {
+            let reason = format!("must be at least gateway.http.maxBodyBytes, which is {}", http.max_body_bytes);
+            return Err(Error::value("gateway.limits.maxBodyBytesInFlight", reason));
+        }
         let callers = limits.callers()?;
         let mut secrets = Secrets::new(self.clone(), before);
         let auth = self.auth.build(self.listen(), &self.trusted_proxies, &callers, &mut secrets)?;

@@ -157,7 +157,7 @@ impl Gateway {
         } else {
             Bytes::new()
         };
-        drop(body);
+        let room = body.into_room();
         let run = RunRequest {
             owner: caller.namespace().to_string(),
             annotation: annotated,
@@ -183,6 +183,7 @@ impl Gateway {
         } else {
             self.run(run).await?
         };
+        let events = events.holding(room);
         let progress = Progress::new(&run_id, annotation);
         let mut response = match (asked.stream, asked.background) {
             (true, true) => self.open_stream(events, ResponseEvents::new(progress), Sse::new()),

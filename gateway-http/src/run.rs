@@ -12,7 +12,7 @@ use futures_util::Stream;
 use proto::agent::v1::{AttachResponse, RunRequest, RunResponse, run_event::Kind};
 use tonic::{Status, Streaming};
 
-use crate::{Gateway, error::ApiError, kept::CancelGuard};
+use crate::{Gateway, body::Room, error::ApiError, kept::CancelGuard};
 use moving::Moving;
 
 /// How long the runner may take to take a run on, or to refuse it.
@@ -32,6 +32,15 @@ impl Events {
     pub(crate) fn guarded(mut self, guard: CancelGuard) -> Self {
         match &mut self {
             Self::Run(run) => run.guard = Some(guard),
+            Self::Attached(_) => {}
+        }
+        self
+    }
+
+    /// Keeps the request's room until the run has given something: so long what was asked is held, to begin again with.
+    pub(crate) fn holding(mut self, room: Room) -> Self {
+        match &mut self {
+            Self::Run(run) => run.hold(room),
             Self::Attached(_) => {}
         }
         self

@@ -32,8 +32,8 @@ pub(crate) use tls::{Tls, TlsFiles};
 
 /// How long answers that were cut short have to reach their clients.
 const LAST_WORDS: Duration = Duration::from_secs(2);
-/// How long a connection of HTTP/1 is kept, while draining, after an answer that had begun before: that could not say that
-/// the connection would be closed, and its client may be asking again just now.
+/// How long a connection of HTTP/1 is kept, while draining, from the order to end on, and after an answer that had begun
+/// before: its client was not told that the connection would be closed, and may be asking again just now.
 const ONE_MORE: Duration = Duration::from_secs(1);
 /// As many headers hyper takes by itself; for more it needs memory for each request.
 const HYPER_MAX_HEADERS: usize = 100;
@@ -166,9 +166,10 @@ async fn connection<I>(
     let ended = tokio::select! {
         biased;
         () = shutdown.cancelled() => {
-            let has_one_more = activity.is_busy() && !speaks_http_2.load(Ordering::Relaxed);
+            let has_one_more = has_begun.load(Ordering::Relaxed) && !speaks_http_2.load(Ordering::Relaxed);
             let waiting = async {
                 if has_one_more {
+                    tokio::time::sleep(ONE_MORE).await;
                     activity.idle(ONE_MORE).await;
                 }
             };

@@ -25,7 +25,7 @@ const PENDING_RESETS: usize = 4096;
 /// How long answers that were ended have to reach their callers.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Callers whose TLS begins at the same time; more wait.
-const HANDSHAKES: usize = 256;
+const HANDSHAKES: usize = 4096;
 
 /// Why a gRPC server could not run.
 #[derive(Debug, thiserror::Error)]

@@ -87,6 +87,8 @@ async fn serve(process: &Process) -> anyhow::Result<()> {
     let StoreSection { url } = process.document.section("services.sessionStore")?;
     let url = url.unwrap_or_else(|| format!("{}://127.0.0.1:18791", trust.scheme()));
     let store = transport::remote(&url, &trust).context("services.sessionStore.url")?;
+    // What others would call it by.
+    transport::remote(&name, &trust).context("services.agentRunner.advertiseUrl")?;
     let store = SessionStoreClient::new(store)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);

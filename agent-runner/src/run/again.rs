@@ -19,7 +19,10 @@ impl Run {
         let answers: Vec<Message> = turn.into_iter().filter(|message| message.role() == Role::Assistant).collect();
         let Some(last) = answers.last() else { return Err(Failure::AlreadyCommitted) };
         let TurnEnd { reason, usage } = last.turn_end.unwrap_or_default();
-        let reason = FinishReason::try_from(reason).unwrap_or(FinishReason::Stop);
+        let reason = match FinishReason::try_from(reason) {
+            Ok(FinishReason::Unspecified) | Err(_) => FinishReason::Stop,
+            Ok(reason) => reason,
+        };
         let calls = last.tool_calls.clone();
         let model = self.candidates[0].name.to_string();
         self.events.send(Kind::Started(Started { model, started_at_ms: now_ms() })).await?;

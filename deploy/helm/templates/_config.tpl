@@ -55,6 +55,9 @@ last words, tools that are ended, and the rest of the traces. Takes {root, compo
 {{- if and (eq .Values.mode "services") (not $isKnown) -}}
 {{- fail "secrets.services.name: name the Secret with what the services show each other (kubectl create secret generic clawdbot-services --from-literal=token=\"$(openssl rand -hex 32)\"), or give them certificates by services.tls.secretName" -}}
 {{- end -}}
+{{- if and .Values.ingress.enabled (eq (get $auth "mode" | toString) "none") (not (dig "gateway" "http" "cors" "origins" list .Values.config)) -}}
+{{- fail "config.gateway.http.cors.origins: without a secret the gateway is asked only by names that nobody can register; list the origin of the ingress, such as https://agents.example.com" -}}
+{{- end -}}
 {{- if and .Values.services.tls.secretName (not .Values.services.tls.serverName) -}}
 {{- fail "services.tls.serverName: say which name the certificates are for; pods are called by their addresses, which no certificate names" -}}
 {{- end -}}

@@ -95,7 +95,7 @@ impl Default for LimitsSection {
             max_header_bytes: 32 * 1024,
             max_headers: 80,
             max_concurrent_requests: 200,
-            max_body_bytes_in_flight: 256 * 1024 * 1024,
+            max_body_bytes_in_flight: 128 * 1024 * 1024,
             requests_per_minute: 0,
             request_burst: None,
             max_runs_per_token: 0,

@@ -18,11 +18,14 @@ const PRIVATE: [&str; 8] = ["localhost", "local", "home.arpa", "internal", "lan"
 pub(super) fn check(request: &Request, cors: Option<&Cors>) -> Result<(), ApiError> {
     let named = match request.headers().get(HOST) {
         Some(host) => host.to_str().ok().and_then(|host| host.parse::<Authority>().ok()),
-        None => request.uri().authority().cloned(),
+        None => match request.uri().authority() {
+            Some(authority) => Some(authority.clone()),
+            // HTTP/1.0 has no hosts, and browsers do not speak it.
+            None => return Ok(()),
+        },
     };
-    // HTTP/1.0 has no hosts, and browsers do not speak it.
-    let Some(authority) = named else { return Ok(()) };
-    if is_private(authority.host()) || cors.is_some_and(|cors| cors.lists_host(&authority)) {
+    let is_ours = |host: &Authority| is_private(host.host()) || cors.is_some_and(|cors| cors.lists_host(host));
+    if named.is_some_and(|host| is_ours(&host)) {
         return Ok(());
     }
     let message = "without a secret the gateway is asked only by an address or a name of its own network; list the \
@@ -62,6 +65,7 @@ mod tests {
         compare("agents.example.com", true);
         compare("agents.example.com:443", true);
         compare("agents.example.com:8443", false);
+        compare("a b.example.org", false);
         for host in
             ["example.org", "evil.example.org:18789", "notlocal", "127.0.0.1.example.org", "localhost.example.org"]
         {

@@ -15,7 +15,7 @@ use shared::transport::is_broken;
 use tonic::{Status, Streaming};
 
 use super::{Broken, poll_kind};
-use crate::{Gateway, error::ApiError, kept::CancelGuard, metrics};
+use crate::{Gateway, body::Room, error::ApiError, kept::CancelGuard, metrics};
 
 /// How long it is waited before each try to find another runner: if there is none, the one that died may be back.
 const PAUSES: [Duration; 3] = [Duration::ZERO, Duration::from_millis(500), Duration::from_secs(1)];
@@ -27,6 +27,10 @@ pub(crate) struct Moving {
     first: Option<Kind>,
     is_accepted: bool,
     is_started: bool,
+    /// Whether there was more than that.
+    has_given: bool,
+    /// What the request takes of the gateway's memory, until then.
+    room: Option<Room>,
     /// Cancels a kept run if this is dropped before the run is over.
     pub(super) guard: Option<CancelGuard>,
     /// What it takes to begin again, until the run has given something.
@@ -36,6 +40,7 @@ pub(crate) struct Moving {
 struct Again {
     gateway: Gateway,
     run: RunRequest,
+
     tries: usize,
     beginning: Option<Beginning>,
 }
@@ -50,7 +55,16 @@ impl Gateway {
             (Err(status), Some(mut again)) => (again.begin(status).await?, Some(again)),
             (Err(status), None) => return Err(status.into()),
         };
-        Ok(Moving { events, first: None, is_accepted: false, is_started: false, guard: None, again })
+        Ok(Moving {
+            events,
+            first: None,
+            is_accepted: false,
+            is_started: false,
+            has_given: false,
+            room: None,
+            guard: None,
+            again,
+        })
     }
 }
 
@@ -60,6 +74,12 @@ impl Moving {
         let first = std::future::poll_fn(|context| self.poll_next(context)).await?;
         self.first = Some(first);
         Ok(())
+    }
+
+    pub(super) fn hold(&mut self, room: Room) {
+        if !self.has_given {
+            self.room = Some(room);
+        }
     }
 
     pub(super) fn let_go(&mut self) {
@@ -86,7 +106,8 @@ impl Moving {
                     self.is_accepted |= matches!(event, Kind::Accepted(_));
                     self.is_started |= matches!(event, Kind::Started(_));
                     if !matches!(event, Kind::Accepted(_) | Kind::Started(_)) {
-                        self.again = None;
+                        self.has_given = true;
+                        (self.again, self.room) = (None, None);
                     }
                     return Poll::Ready(Ok(event));
                 }

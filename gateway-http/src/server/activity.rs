@@ -41,10 +41,6 @@ impl Activity {
         InFlight(self.clone())
     }
 
-    pub(super) fn is_busy(&self) -> bool {
-        self.with(|state| state.in_flight > 0)
-    }
-
     /// Becomes ready once nothing was in flight for that long.
     pub(super) async fn idle(&self, timeout: Duration) {
         loop {

@@ -163,17 +163,23 @@ async fn embeddings_count_as_runs(topology: Topology) {
 }
 
 async fn all_bodies_have_room_together(topology: Topology) {
-    let small = json!({"gateway": {"limits": {"maxBodyBytesInFlight": 4096}}});
+    let small = json!({"gateway": {"http": {"maxBodyBytes": 4096}, "limits": {"maxBodyBytesInFlight": 4096}}});
     let gateway = Gateway::with_config(topology, small).await;
-    let refused = gateway.ask(&"x".repeat(5000)).send().await;
+    let gate = Gate::default();
+    let slow = Reply::stream().delta("he").wait_for(&gate).delta("llo").finish("stop").usage(7, 3).done();
+    let waiting = Gate::default();
+    gateway.provider.answers_once(slow.after(&waiting));
+    let large = "x".repeat(3000);
+    let first = tokio::spawn(gateway.ask(&large).stream());
+    gateway.provider.request(1).await;
+    let refused = gateway.ask(&large).send().await;
     refused.assert_error(429, "rate_limit_error", "overloaded");
     assert_says_when_to_come_back(&refused);
-    // Room is needed only until the request is understood.
-    let gate = Gate::default();
-    gateway.provider.answers_once(Reply::text(&["first"]).after(&gate));
-    let first = tokio::spawn(gateway.ask(&"x".repeat(3000)).send());
-    gateway.provider.request(1).await;
-    assert_eq!(gateway.ask(&"x".repeat(3000)).send().await.content(), "hello");
+    // Room is needed only until the model begins to answer.
+    waiting.open();
+    let mut first = first.await.unwrap();
+    first.text("he").await;
+    assert_eq!(gateway.ask(&large).send().await.content(), "hello");
     gate.open();
-    assert_eq!(first.await.unwrap().content(), "first");
+    assert_eq!(first.end().await.content(), "hello");
 }

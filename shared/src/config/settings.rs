@@ -115,7 +115,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting::new("gateway.limits.maxConnections", Kind::Integer, "4096", "open connections; more are closed at once"),
     Setting::new("gateway.limits.maxHeaderBytes", Kind::Integer, "32768", "largest head of a request"),
     Setting::new("gateway.limits.maxHeaders", Kind::Integer, "80", "most headers of a request"),
-    Setting::new("gateway.limits.maxBodyBytesInFlight", Kind::Integer, "268435456", "bytes of all requests that are being read or parsed; more are refused").needs_restart(),
+    Setting::new("gateway.limits.maxBodyBytesInFlight", Kind::Integer, "134217728", "bytes of all requests that are held until their models begin to answer, each of which takes two or three times that in memory; more are refused").needs_restart(),
     Setting::new("gateway.limits.maxConcurrentRequests", Kind::Integer, "200", "requests in flight over one HTTP/2 connection"),
     Setting::new("gateway.limits.requestsPerMinute", Kind::Integer, "0", "requests that each token, user or, where no secret is needed, address may make in a minute; 0 for any number"),
     Setting::new("gateway.limits.requestBurst", Kind::Integer, "requestsPerMinute", "of these, how many at once"),

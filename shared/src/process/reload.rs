@@ -27,6 +27,7 @@ const PERIOD: Duration = Duration::from_millis(200);
 const RETRY_PERIOD: Duration = Duration::from_secs(2);
 
 const RELOADS: &str = "clawdbot_config_reloads_total";
+const REFUSED: &str = "clawdbot_config_refused";
 const LAST_RELOAD: &str = "clawdbot_config_last_reload_seconds";
 
 /// The settings of a process that runs.
@@ -100,7 +101,7 @@ impl<'a> Reload<'a> {
     async fn change(&mut self, document: Document, apply: &mut impl AsyncFnMut(&Document) -> Result<(), String>) {
         let changes = self.applied.changes(&document);
         if changes.is_empty() {
-            self.refused = None;
+            self.accepted();
         }
         if !changes.is_empty() {
             let checked = check(&document).map_err(|error| error.to_string());
@@ -111,7 +112,7 @@ impl<'a> Reload<'a> {
             if let Err(reason) = applied {
                 return self.refuse(&reason);
             }
-            self.refused = None;
+            self.accepted();
             counter!(RELOADS, "outcome" => "applied").increment(1);
             gauge!(LAST_RELOAD).set(unix_seconds());
         }
@@ -129,8 +130,14 @@ impl<'a> Reload<'a> {
         self.applied = document;
     }
 
+    fn accepted(&mut self) {
+        self.refused = None;
+        gauge!(REFUSED).set(0.0);
+    }
+
     /// Told once for each reason, however often it is tried again.
     fn refuse(&mut self, reason: &str) {
+        gauge!(REFUSED).set(1.0);
         let refused = Refused { reason: reason.to_owned(), at: Instant::now() };
         if self.refused.replace(refused).is_some_and(|before| before.reason == reason) {
             return;
@@ -176,6 +183,8 @@ fn describe() {
     for outcome in ["applied", "refused"] {
         counter!(RELOADS, "outcome" => outcome).absolute(0);
     }
+    describe_gauge!(REFUSED, Unit::Count, "1 while the configuration file that is there is refused.");
+    gauge!(REFUSED).set(0.0);
     gauge!(LAST_RELOAD).set(unix_seconds());
 }
 

@@ -30,6 +30,18 @@ impl Dial {
         Self(Some(Secured { tls, host: host.into() }))
     }
 
+    /// Whether there is somebody at the address who shows who it is, if that is asked for.
+    pub(super) async fn probe(&self, address: SocketAddr) -> bool {
+        let connecting = async {
+            let socket = TcpStream::connect(address).await?;
+            if let Some(Secured { tls, host }) = &self.0 {
+                tls.connect(host, socket).await?;
+            }
+            Ok::<_, std::io::Error>(())
+        };
+        matches!(tokio::time::timeout(CONNECT_TIMEOUT, connecting).await, Ok(Ok(())))
+    }
+
     /// A connection that is opened when it is first used.
     pub(super) fn channel(&self, address: SocketAddr) -> Channel {
         let endpoint = endpoint(address);

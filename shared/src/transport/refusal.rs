@@ -8,6 +8,7 @@ use tonic::{Code, Status, metadata::MetadataValue};
 const HEADER: &str = "clawdbot-not-started";
 const OVERLOAD: &str = "overload";
 const DRAINING: &str = "draining";
+const UNKNOWN_CALLER: &str = "unknown-caller";
 
 /// Why a service has not begun with a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +17,8 @@ pub(super) enum Refusal {
     Overload,
     /// It is about to end.
     Draining,
+    /// It does not know the caller.
+    UnknownCaller,
 }
 
 /// A service has as much to do as it may: `RESOURCE_EXHAUSTED`.
@@ -26,6 +29,11 @@ pub fn overloaded(message: &'static str) -> Status {
 /// A service is about to end, and takes nothing new: `UNAVAILABLE`.
 pub fn draining(message: &'static str) -> Status {
     marked(Code::Unavailable, message, DRAINING)
+}
+
+/// A service does not know its caller: `UNAUTHENTICATED`.
+pub(super) fn unknown_caller(message: &'static str) -> Status {
+    marked(Code::Unauthenticated, message, UNKNOWN_CALLER)
 }
 
 /// Whether a call was refused because the service had as much to do as it may, rather than for what the service itself
@@ -45,6 +53,7 @@ pub(super) fn of(headers: &http::HeaderMap) -> Option<Refusal> {
     match headers.get(HEADER)?.to_str().ok()? {
         OVERLOAD => Some(Refusal::Overload),
         DRAINING => Some(Refusal::Draining),
+        UNKNOWN_CALLER => Some(Refusal::UnknownCaller),
         _ => None,
     }
 }

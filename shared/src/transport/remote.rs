@@ -4,13 +4,12 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use http::Uri;
-use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Transport, Trust,
     balance::{Balancer, Peer, Pool},
-    dial::{CONNECT_TIMEOUT, Dial},
+    dial::Dial,
 };
 
 /// How often addresses that cannot be reached are tried again.
@@ -134,8 +133,7 @@ async fn keep(hosts: Vec<(String, Dial)>, pool: Arc<Pool>, stop: CancellationTok
 
 /// Looks whether an address can be reached: a call that goes to one that cannot waits for long, or fails.
 async fn probe(peer: &Arc<Peer>) {
-    let connected = tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(peer.address())).await;
-    peer.set_up(matches!(connected, Ok(Ok(_))));
+    peer.set_up(peer.probe().await);
 }
 
 #[cfg(test)]

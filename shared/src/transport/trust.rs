@@ -1,6 +1,7 @@
 //! How services know each other: by certificates that one authority has signed, by a secret that they share, or by both.
 //! Without either, they talk only within one machine unless they are told otherwise.
 
+mod complaint;
 mod secret;
 mod tls;
 

@@ -47,6 +47,11 @@ impl Peer {
         self.address
     }
 
+    /// Looks whether it can be reached.
+    pub(crate) async fn probe(&self) -> bool {
+        self.dial.probe(self.address).await
+    }
+
     pub(crate) fn is_up(&self) -> bool {
         self.is_up.load(Ordering::Relaxed)
     }

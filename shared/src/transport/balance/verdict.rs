@@ -27,13 +27,14 @@ impl Reason {
             Self::Closed => "closed",
             Self::Refused(Refusal::Overload) => "overload",
             Self::Refused(Refusal::Draining) => "draining",
+            Self::Refused(Refusal::UnknownCaller) => "unknown_caller",
         }
     }
 
     /// Whether others had better not try there either.
     pub(super) fn is_down(self) -> bool {
         match self {
-            Self::Connect | Self::Closed | Self::Refused(Refusal::Draining) => true,
+            Self::Connect | Self::Closed | Self::Refused(Refusal::Draining | Refusal::UnknownCaller) => true,
             Self::Refused(Refusal::Overload) => false,
         }
     }

@@ -7,7 +7,8 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use tonic::{Request, Status, service::Interceptor};
 
-use super::{Error, TOKEN};
+use super::{Error, TOKEN, complaint::Complaint};
+use crate::transport::refusal;
 
 const SCHEME: &str = "Bearer ";
 
@@ -16,6 +17,7 @@ pub(crate) struct Secrets {
     shown: HeaderValue,
     /// Only hashes, so that neither text nor length can leak.
     taken: Vec<[u8; 32]>,
+    refused: Complaint,
 }
 
 impl Secrets {
@@ -29,12 +31,23 @@ impl Secrets {
         let mut shown = HeaderValue::try_from(format!("{SCHEME}{first}"))
             .map_err(|_| Error::value(TOKEN, "has characters that no header can carry".to_owned()))?;
         shown.set_sensitive(true);
-        Ok(Self { shown, taken: secrets.iter().map(|secret| Sha256::digest(secret).into()).collect() })
+        Ok(Self {
+            shown,
+            taken: secrets.iter().map(|secret| Sha256::digest(secret).into()).collect(),
+            refused: Complaint::default(),
+        })
     }
 
     /// Has a call show the secret.
     pub(crate) fn show(&self, headers: &mut HeaderMap) {
         headers.insert(AUTHORIZATION, self.shown.clone());
+    }
+
+    fn refuse(&self, message: &'static str) -> Status {
+        if let Some(before) = self.refused.due() {
+            tracing::warn!(before, "calls are refused: {message}");
+        }
+        refusal::unknown_caller(message)
     }
 
     /// Each is compared in constant time, so that the time does not tell which it was.
@@ -61,13 +74,8 @@ impl Interceptor for Gate {
         let shown = shown.and_then(|value| value.strip_prefix(SCHEME));
         match shown {
             Some(shown) if secrets.takes(shown) => Ok(request),
-            Some(_) => Err(refuse("the call shows a secret that is not services.token of this service")),
-            None => Err(refuse("the call shows no secret, and this service has services.token")),
+            Some(_) => Err(secrets.refuse("the call shows a secret that is not services.token of this service")),
+            None => Err(secrets.refuse("the call shows no secret, and this service has services.token")),
         }
     }
-}
-
-fn refuse(message: &'static str) -> Status {
-    tracing::warn!("a call is refused: {message}");
-    Status::unauthenticated(message)
 }

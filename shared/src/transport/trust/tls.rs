@@ -1,27 +1,31 @@
 //! Mutual TLS between services: each shows a certificate of one authority, and asks for one. All files are read again when
 //! they change; connections that are open stay.
 
-use std::{fmt, fs, path::PathBuf, sync::Arc, time::Duration};
+use std::{fmt, fs, io::ErrorKind, path::PathBuf, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use rustls::{
     ClientConfig, RootCertStore, ServerConfig,
+    client::Resumption,
     crypto::{CryptoProvider, ring},
     pki_types::ServerName,
-    server::WebPkiClientVerifier,
+    server::{NoServerSessionStorage, WebPkiClientVerifier},
     sign::SingleCertAndKey,
 };
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{CA, CERT, Error, KEY, SERVER_NAME};
-use crate::certificate::{self, Contents, Files, Part};
+use super::{CA, CERT, Error, KEY, SERVER_NAME, complaint::Complaint};
+use crate::{
+    certificate::{self, Contents, Files, Part},
+    transport::dial::CONNECT_TIMEOUT,
+};
 
 /// Between two looks at the files.
 const INTERVAL: Duration = Duration::from_secs(5);
-/// How long a caller has for its handshake.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a caller has for its handshake: none of ours waits for longer.
+const HANDSHAKE_TIMEOUT: Duration = CONNECT_TIMEOUT;
 const ALPN_H2: &[u8] = b"h2";
 
 /// Speaks TLS with other services.
@@ -31,6 +35,7 @@ pub(crate) struct Tls {
     /// The name that others' certificates are for; without one, that of the URL.
     server_name: Option<ServerName<'static>>,
     now: ArcSwap<Now>,
+    refused: Complaint,
     _watch: DropGuard,
     stop: CancellationToken,
 }
@@ -52,7 +57,15 @@ impl Tls {
         let now = Now::parse(contents, &files, &ca)?;
         let stop = CancellationToken::new();
         let watch = stop.clone().drop_guard();
-        Ok(Self { files, ca, server_name, now: ArcSwap::from_pointee(now), _watch: watch, stop })
+        Ok(Self {
+            files,
+            ca,
+            server_name,
+            now: ArcSwap::from_pointee(now),
+            refused: Complaint::default(),
+            _watch: watch,
+            stop,
+        })
     }
 
     /// Takes over what the files hold now, if it is something else and can be used. Tells whether it was.
@@ -69,13 +82,18 @@ impl Tls {
     pub(crate) async fn accept(&self, socket: TcpStream) -> Option<server::TlsStream<TcpStream>> {
         let peer = socket.peer_addr().ok();
         let acceptor = TlsAcceptor::from(self.now.load().server.clone());
-        let error = match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(socket)).await {
+        match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(socket)).await {
             Ok(Ok(stream)) => return Some(stream),
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "it took too long".to_owned(),
-        };
-        // Whoever looks only whether the port is open says nothing.
-        tracing::debug!(network.peer.address = peer.map(tracing::field::display), error, "a caller was refused");
+            // Whoever looks only whether the port is open says nothing.
+            Ok(Err(error)) if error.kind() == ErrorKind::UnexpectedEof => {}
+            Ok(Err(error)) => {
+                if let Some(before) = self.refused.due() {
+                    let peer = peer.map(tracing::field::display);
+                    tracing::warn!(network.peer.address = peer, %error, before, "callers without a known certificate are refused");
+                }
+            }
+            Err(_) => tracing::debug!("a caller did not finish its TLS handshake in time"),
+        }
         None
     }
 
@@ -142,8 +160,12 @@ impl Now {
             .with_client_cert_verifier(callers.map_err(|error| unusable(error.to_string()))?)
             .with_cert_resolver(key.clone());
         server.alpn_protocols = vec![ALPN_H2.to_vec()];
+        // Who comes again shows its certificate again, which may have expired.
+        server.session_storage = Arc::new(NoServerSessionStorage {});
+        server.send_tls13_tickets = 0;
         let mut client = client_config(provider, roots).with_client_cert_resolver(key);
         client.alpn_protocols = vec![ALPN_H2.to_vec()];
+        client.resumption = Resumption::disabled();
         Ok(Self { contents, server: Arc::new(server), client: Arc::new(client) })
     }
 }
