@@ -81,8 +81,12 @@ lint: python
 lint-deploy: deploy-python
     {{deploy_python}}/python deploy/tests/lint.py
 
+# Does what the images' Dockerfile does, as far as that goes without a container engine.
+build-as-image: deploy-python
+    {{deploy_python}}/python deploy/tests/build_steps.py
+
 # What CI does.
-ci: lint test test-cluster fuzz-http
+ci: lint test test-cluster fuzz-http build-as-image
 
 # Formats the code.
 fmt:

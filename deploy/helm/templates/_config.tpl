@@ -1,11 +1,24 @@
 {{/* The sections of the configuration that a component reads, so that it gets no reference to what is not in its
 environment, and is not rolled by what does not concern it. Takes {root, component}. */}}
 {{- define "clawdbot.config" -}}
-{{- $config := .root.Values.config -}}
+{{- $config := deepCopy .root.Values.config -}}
+{{- $services := $config.services | default dict -}}
+{{- if and (has .component (list "gateway-http" "clawdbot")) (or .root.Values.ingress.enabled .root.Values.httpRoute.enabled) -}}
+{{- /* A proxy has to give up connections that it does not use before the gateway does. */ -}}
+{{- $config = mergeOverwrite (dict "gateway" (dict "http" (dict "headTimeoutMs" 75000))) $config -}}
+{{- end -}}
 {{- if eq .component "gateway-http" -}}
-{{- pick $config "gateway" "services" "admin" "log" | toPrettyJson -}}
+{{- $config = pick $config "gateway" "services" "admin" "log" -}}
+{{- if $services -}}
+{{- $config = set $config "services" (pick $services "sessionStore") -}}
+{{- end -}}
+{{- $config | toPrettyJson -}}
 {{- else if eq .component "session-store" -}}
-{{- pick $config "services" "session" "admin" "log" | toPrettyJson -}}
+{{- $config = pick $config "services" "session" "admin" "log" -}}
+{{- if $services -}}
+{{- $config = set $config "services" (pick $services "sessionStore") -}}
+{{- end -}}
+{{- $config | toPrettyJson -}}
 {{- else if eq .component "agent-runner" -}}
 {{- /* Of the gateway's, only what is said of pictures. */ -}}
 {{- $chat := dig "gateway" "http" "endpoints" "chatCompletions" dict $config -}}
@@ -55,8 +68,13 @@ last words, tools that are ended, and the rest of the traces. Takes {root, compo
 {{- if and (eq .Values.mode "services") (not $isKnown) -}}
 {{- fail "secrets.services.name: name the Secret with what the services show each other (kubectl create secret generic clawdbot-services --from-literal=token=\"$(openssl rand -hex 32)\"), or give them certificates by services.tls.secretName" -}}
 {{- end -}}
-{{- if and .Values.ingress.enabled (eq (get $auth "mode" | toString) "none") (not (dig "gateway" "http" "cors" "origins" list .Values.config)) -}}
-{{- fail "config.gateway.http.cors.origins: without a secret the gateway is asked only by names that nobody can register; list the origin of the ingress, such as https://agents.example.com" -}}
+{{- range $values := list .Values.gateway .Values.agentRunner -}}
+{{- if and $values.autoscaling.enabled (gt (int $values.autoscaling.minReplicas) (int $values.autoscaling.maxReplicas)) -}}
+{{- fail "autoscaling.minReplicas: must not be more than autoscaling.maxReplicas" -}}
+{{- end -}}
+{{- end -}}
+{{- if and (or .Values.ingress.enabled .Values.httpRoute.enabled) (eq (get $auth "mode" | toString) "none") (not (dig "gateway" "http" "cors" "origins" list .Values.config)) -}}
+{{- fail "config.gateway.http.cors.origins: without a secret the gateway is asked only by names that nobody can register; list its origin, such as https://agents.example.com" -}}
 {{- end -}}
 {{- if and .Values.services.tls.secretName (not .Values.services.tls.serverName) -}}
 {{- fail "services.tls.serverName: say which name the certificates are for; pods are called by their addresses, which no certificate names" -}}

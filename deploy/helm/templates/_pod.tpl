@@ -74,6 +74,12 @@ spec:
       env:
         {{- include "clawdbot.environment" . | nindent 8 }}
         {{- include (printf "clawdbot.%s.environment" .component) . | nindent 8 }}
+        {{- $own := printf "%s\n%s" (include "clawdbot.environment" .) (include (printf "clawdbot.%s.environment" .component) .) }}
+        {{- range $extra := $values.extraEnv }}
+        {{- if regexMatch (printf "name: %s[,}\n]" $extra.name) (printf "%s\n" $own) }}
+        {{- fail (printf "%s.extraEnv: %s is the chart's own" $.values $extra.name) }}
+        {{- end }}
+        {{- end }}
         {{- with $values.extraEnv }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
@@ -130,8 +136,10 @@ spec:
 - name: POD_NAMESPACE
   valueFrom: {fieldRef: {fieldPath: metadata.namespace}}
 - {name: OTEL_EXPORTER_OTLP_ENDPOINT, value: {{ .root.Values.telemetry.endpoint | quote }}}
-- {name: OTEL_RESOURCE_ATTRIBUTES, value: "k8s.namespace.name=$(POD_NAMESPACE),k8s.pod.name=$(POD_NAME)"}
-{{- range $name, $value := .root.Values.telemetry.environment }}
+{{- $more := .root.Values.telemetry.environment.OTEL_RESOURCE_ATTRIBUTES }}
+- name: OTEL_RESOURCE_ATTRIBUTES
+  value: {{ printf "k8s.namespace.name=$(POD_NAMESPACE),k8s.pod.name=$(POD_NAME)%s" ($more | empty | ternary "" (printf ",%s" $more)) | quote }}
+{{- range $name, $value := omit .root.Values.telemetry.environment "OTEL_RESOURCE_ATTRIBUTES" }}
 - {name: {{ $name }}, value: {{ $value | quote }}}
 {{- end }}
 {{- end }}
