@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use metrics::{Gauge, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 use proto::{agent::v1::FailureCode, session::v1::Usage};
-use shared::AgentId;
+use shared::{AgentId, Counted};
 use tokio::time::Instant;
 
 use crate::{
@@ -207,31 +207,14 @@ pub(crate) fn code_label(code: FailureCode) -> String {
     code.as_str_name().trim_start_matches("FAILURE_CODE_").to_ascii_lowercase()
 }
 
-/// One of those that a gauge counts, until it is dropped.
-#[derive(Debug)]
-pub(crate) struct Counted(Gauge);
-
-impl Counted {
-    /// A run that goes on.
-    pub(crate) fn run() -> Self {
-        Self::of(gauge!(RUNS_IN_FLIGHT))
-    }
-
-    /// A run that was taken in and does not go on yet.
-    pub(crate) fn waiting_run() -> Self {
-        Self::of(gauge!(RUNS_WAITING))
-    }
-
-    fn of(gauge: Gauge) -> Self {
-        gauge.increment(1.0);
-        Self(gauge)
-    }
+/// A run that goes on.
+pub(crate) fn run() -> Counted {
+    Counted::of(gauge!(RUNS_IN_FLIGHT))
 }
 
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.decrement(1.0);
-    }
+/// A run that was taken in and does not go on yet.
+pub(crate) fn waiting_run() -> Counted {
+    Counted::of(gauge!(RUNS_WAITING))
 }
 
 #[cfg(test)]

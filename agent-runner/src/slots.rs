@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use shared::transport::overloaded;
+use shared::{Counted, transport::overloaded};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
 
@@ -23,14 +23,14 @@ pub(crate) struct Slots {
 pub(crate) struct Ticket {
     _admitted: Place,
     running: Arc<Places>,
-    waiting: Option<metrics::Counted>,
+    waiting: Option<Counted>,
 }
 
 /// A run's place among those that go on; it is given back when dropped.
 #[derive(Debug)]
 pub(crate) struct Slot {
     _place: Place,
-    _running: metrics::Counted,
+    _running: Counted,
 }
 
 /// Places of which there may be more or fewer later.
@@ -66,7 +66,7 @@ impl Slots {
     pub(crate) fn admit(&self) -> Result<Ticket, Status> {
         let admitted = self.admitted.free.clone().try_acquire_owned();
         let admitted = admitted.map_err(|_| overloaded("the runner has as many runs in flight as it may"))?;
-        let waiting = Some(metrics::Counted::waiting_run());
+        let waiting = Some(metrics::waiting_run());
         Ok(Ticket { _admitted: Place::new(&self.admitted, admitted), running: self.running.clone(), waiting })
     }
 }
@@ -76,7 +76,7 @@ impl Ticket {
     pub(crate) async fn slot(&mut self) -> Slot {
         let permit = self.running.free.clone().acquire_owned().await.expect("the semaphore is never closed");
         self.waiting = None;
-        Slot { _place: Place::new(&self.running, permit), _running: metrics::Counted::run() }
+        Slot { _place: Place::new(&self.running, permit), _running: metrics::run() }
     }
 }
 

@@ -5,7 +5,8 @@
 use std::time::{Duration, Instant};
 
 use http::{Method, StatusCode};
-use metrics::{Gauge, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use shared::Counted;
 
 const REQUESTS: &str = "clawdbot_http_requests_total";
 const REQUEST_DURATION: &str = "clawdbot_http_request_duration_seconds";
@@ -130,23 +131,7 @@ impl Drop for OpenStream {
     }
 }
 
-/// One of those that a gauge counts, until it is dropped.
-pub(crate) struct Counted(Gauge);
-
-impl Counted {
-    /// A connection.
-    pub(crate) fn connection() -> Self {
-        Self::of(gauge!(CONNECTIONS_OPEN))
-    }
-
-    fn of(gauge: Gauge) -> Self {
-        gauge.increment(1.0);
-        Self(gauge)
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.decrement(1.0);
-    }
+/// A connection that is open.
+pub(crate) fn connection() -> Counted {
+    Counted::of(gauge!(CONNECTIONS_OPEN))
 }

@@ -25,7 +25,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{Gateway, Limits, address::Source, metrics::Counted, router::router};
+use crate::{Gateway, Limits, address::Source, metrics, router::router};
 
 use activity::Activity;
 pub(crate) use tls::{Tls, TlsFiles};
@@ -102,7 +102,7 @@ struct Accepted {
 impl Accepted {
     async fn serve(self, gateway: Gateway, service: TowerToHyperService<Router>, shutdown: CancellationToken) {
         let Self { socket, peer, limits } = self;
-        let _open = Counted::connection();
+        let _open = metrics::connection();
         if let Err(error) = socket.set_nodelay(true) {
             tracing::debug!(%error, "a connection was gone before it began");
             return;

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use metrics::{Gauge, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use shared::Counted;
 
 use crate::Error;
 
@@ -52,16 +53,14 @@ pub(crate) fn renewed(outcome: &Result<(), Error>) {
 
 /// A turn that asks for its session, until it has an answer or nobody waits for one.
 pub(crate) struct Waiting {
-    gauge: Gauge,
+    _waiting: Counted,
     began: Instant,
     outcome: &'static str,
 }
 
 impl Waiting {
     pub(crate) fn begin() -> Self {
-        let gauge = gauge!(TURNS_WAITING);
-        gauge.increment(1.0);
-        Self { gauge, began: Instant::now(), outcome: "cancelled" }
+        Self { _waiting: Counted::of(gauge!(TURNS_WAITING)), began: Instant::now(), outcome: "cancelled" }
     }
 
     pub(crate) fn ended<T>(mut self, outcome: &Result<T, Error>) {
@@ -71,7 +70,6 @@ impl Waiting {
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        self.gauge.decrement(1.0);
         counter!(LEASES, "outcome" => self.outcome).increment(1);
         histogram!(LEASE_WAITS).record(self.began.elapsed());
     }

@@ -4,6 +4,7 @@ pub mod admin;
 pub mod agent_id;
 pub mod certificate;
 pub mod config;
+mod counted;
 pub mod grpc;
 pub mod namespace;
 pub mod process;
@@ -13,5 +14,6 @@ pub mod telemetry;
 pub mod transport;
 
 pub use agent_id::AgentId;
+pub use counted::Counted;
 pub use namespace::Namespace;
 pub use session_key::SessionKey;

@@ -61,8 +61,7 @@ fn span(path: &str) -> Span {
     if ROUTINE.contains(&path) {
         return Span::none();
     }
-    let name = path.trim_start_matches('/');
-    let (service, method) = name.split_once('/').unwrap_or((name, ""));
+    let (name, service, method) = scope::method(path);
     tracing::info_span!(
         "call",
         otel.name = name,

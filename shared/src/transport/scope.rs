@@ -81,6 +81,13 @@ pub(super) enum Side {
     Server,
 }
 
+/// A call's full method name, and the service and the method in it.
+pub(super) fn method(path: &str) -> (&str, &str, &str) {
+    let name = path.trim_start_matches('/');
+    let (service, method) = name.split_once('/').unwrap_or((name, ""));
+    (name, service, method)
+}
+
 /// Notes on a call's span what its status is, in the trailers or in a head without a body; returns it.
 pub(super) fn record_status(span: &Span, headers: &http::HeaderMap, side: Side) -> Option<Code> {
     let status = Status::from_header_map(headers)?;

@@ -116,8 +116,7 @@ fn span(path: &str, headers: &http::HeaderMap) -> Span {
     if ROUTINE.contains(&path) {
         return Span::none();
     }
-    let name = path.trim_start_matches('/');
-    let (service, method) = name.split_once('/').unwrap_or((name, ""));
+    let (name, service, method) = scope::method(path);
     let span = tracing::info_span!(
         parent: None,
         "serve",
